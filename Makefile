@@ -1,0 +1,44 @@
+# The first call makes .venv and installs into it; later calls find it up to date and start at once.
+PYTHON ?= python3
+UV_VERSION = 0.13.8
+BIN = .venv/bin
+READY = .venv/.ready
+
+.PHONY: demo test check lint format bench install lock
+
+demo: $(READY)
+	@$(BIN)/restage demo
+
+test: $(READY)
+	@$(BIN)/pytest
+
+check: lint test
+
+lint: $(READY)
+	@$(BIN)/ruff format --check
+	@$(BIN)/ruff check
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache
+
+format: $(READY)
+	@$(BIN)/ruff format
+	@$(BIN)/ruff check --fix
+
+bench: $(READY)
+	@$(BIN)/python -m bench
+
+install: $(READY)
+
+$(READY): requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "restage needs Python 3.11 or newer: set PYTHON, such as make PYTHON=python3.11")'
+	@echo "installing into .venv (several gigabytes the first time)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	@$(BIN)/uv pip install --python $(BIN)/python --require-hashes --requirement requirements.txt
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
+	@touch $@
+
+# Choose new versions: reads pyproject.toml, writes requirements.txt (names, versions, hashes; no index).
+lock: $(READY)
+	@$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
+		--no-emit-index-url --no-header --quiet --output-file requirements.txt

@@ -1,0 +1,157 @@
+"""The command `restage`. Each command loads the settings, runs one step and says what came of it."""
+
+import errno
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from models.errors import UserError
+
+# Heavy libraries are imported inside the commands, so that --help and mistakes answer at once.
+
+app = typer.Typer(
+    name="restage",
+    help="One character, a new scene every day.",
+    no_args_is_help=True,
+    rich_markup_mode=None,  # plain help comes twice as fast
+    pretty_exceptions_enable=False,  # a traceback must never print the values of variables: some are secrets
+)
+OTHER_ENVIRONMENT = 3
+Where = Annotated[
+    Path | None,
+    typer.Option("--settings", help="The settings file; ./settings.toml where it is not given.", show_default=False),
+]
+
+
+@app.command()
+def generate(
+    prompt: Annotated[str, typer.Argument(help='What the picture shows, such as "a teal fox, (portrait:1.2)".')],
+    settings: Where = None,
+    count: Annotated[int, typer.Option("-n", "--count", min=1, max=1000, help="How many, by seeds in a row.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="The seed of the first picture.")] = 0,
+    size: Annotated[str, typer.Option(help="Such as 1024x1024; the model's own where it is not given.")] = "",
+    negative: Annotated[str | None, typer.Option(help="What the picture should not show.")] = None,
+    sampler: Annotated[str | None, typer.Option(help="Such as euler or 'dpm++ 2m karras'.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Denoising steps.")] = None,
+    guidance: Annotated[float | None, typer.Option(help="How strictly the prompt is followed.")] = None,
+    init: Annotated[Path | None, typer.Option(help="A picture to start from.")] = None,
+    strength: Annotated[float | None, typer.Option(help="How far to go from that picture, 0 to 1.")] = None,
+    sheet: Annotated[Path | None, typer.Option(help="Also lay the pictures out on this PNG.")] = None,
+) -> None:
+    """Make pictures of a prompt.
+
+    Example: restage generate "a teal fox in the forest" -n 4 --sheet foxes.png
+    """
+    from models.emphasis import lint
+    from models.files import write
+    from tasks import generate as step
+    from tasks.artifacts import Artifacts
+    from tasks.settings import load
+
+    if strength is not None and init is None:
+        raise UserError("--strength says how far to go from a picture: give that picture with --init")
+    loaded = load(settings)
+    machine = step.machine(loaded)
+    width, height = _size(size)
+    changes = {"negative": negative, "sampler": sampler, "steps": steps, "guidance": guidance, "strength": strength}
+    shots = step.shots(loaded, machine, prompt, seed, count, init, width=width, height=height, **changes)
+    for warning in lint(prompt) + lint(shots[0].negative):
+        _note(f"prompt: {warning}")
+    paths = step.generate(shots, machine, Artifacts(loaded.studio))
+    for path in paths:
+        typer.echo(path)
+    if sheet:
+        write(sheet, step.sheet(paths, prompt))
+        typer.echo(sheet)
+
+
+@app.command()
+def replay(
+    picture: Annotated[Path, typer.Argument(help="A PNG made by restage.")],
+    settings: Where = None,
+    save: Annotated[Path | None, typer.Option(help="Also write the picture made now to this PNG.")] = None,
+) -> None:
+    """Make a picture again from what its file says, and compare.
+
+    Ends with 0 where the pixels are identical, with 3 where the environment is another one, and with 1 on any error,
+    which different pixels in the same environment are.
+    """
+    from tasks import replay as step
+    from tasks.settings import load
+
+    result = step.replay(picture, load(settings))
+    if save:
+        step.save(result, save)
+    if result.verdict == "different":
+        raise UserError(f"{picture}: {result}")
+    typer.echo(f"{picture}: {result}")
+    if result.verdict == "other environment":
+        raise typer.Exit(OTHER_ENVIRONMENT)
+
+
+@app.command()
+def settings(
+    settings: Where = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
+) -> None:
+    """Show every setting in force and where it came from. Secrets are never shown."""
+    from tasks.settings import load
+
+    rows = list(load(settings).rows())
+    if as_json:
+        typer.echo(json.dumps({key: {"value": value, "from": origin} for key, value, origin in rows}, indent=1))
+        return
+    for key, value, origin in rows:
+        shown = value if key.startswith("secrets.") else json.dumps(value, ensure_ascii=False)
+        typer.echo(f"{key:30} {shown:28} {origin}")
+
+
+@app.command()
+def demo(settings: Where = None) -> None:
+    """Make four pictures with the model that ships with restage, replay one, and lay them out on a contact sheet."""
+    from flows.demo import demo as run
+    from tasks.settings import load
+
+    for line in run(load(settings)):
+        typer.echo(line)
+
+
+def _size(text: str) -> tuple[int | None, int | None]:
+    if not text:
+        return None, None
+    width, _, height = text.lower().partition("x")
+    if not (width.isdecimal() and height.isdecimal()):
+        raise UserError(f"size {text!r} is not a size: write it as 1024x1024")
+    return int(width), int(height)
+
+
+def _note(text: str) -> None:
+    typer.secho(f"note: {text}", fg=typer.colors.YELLOW, err=True)
+
+
+def _fail(text: object) -> None:
+    typer.secho(f"restage: {text}", fg=typer.colors.RED, err=True)
+    sys.exit(1)
+
+
+def main() -> None:
+    """Run a command. What the user can mend is one sentence; anything else is our bug and keeps its traceback."""
+    try:
+        app()
+    except UserError as error:
+        _fail(error)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM):
+            raise
+        _fail(f"{error.filename or 'a file'} cannot be written ({error.strerror}): free space or check its rights")
+    except SystemExit as stop:
+        if stop.code == 130:
+            _note("stopped; what is done is kept, and the same command goes on from there")
+        raise
+
+
+if __name__ == "__main__":
+    main()

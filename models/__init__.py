@@ -1,0 +1,1 @@
+"""What computes pictures and scores. Knows nothing of Prefect, settings, the store or Instagram."""

@@ -1,0 +1,39 @@
+"""The pictures on disk, by shot id. A picture that exists is not made again, and none is ever half written."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from models.errors import UserError
+from models.files import write
+from models.shot import Shot
+
+if TYPE_CHECKING:
+    from models.sdxl import Picture
+
+
+class Artifacts:
+    """Everything that was made, under one folder. Names come from content, so writing twice changes nothing."""
+
+    def __init__(self, studio: Path) -> None:
+        self.root = studio / "artifacts"
+
+    def picture(self, shot_id: str) -> Path:
+        return self.root / "pictures" / shot_id[:2] / f"{shot_id}.png"
+
+    def missing(self, shots: Iterable[Shot]) -> list[Shot]:
+        """The shots without a picture, each once."""
+        return [shot for shot in {shot.id: shot for shot in shots}.values() if not self.picture(shot.id).exists()]
+
+    def save(self, picture: "Picture") -> Path:
+        """Write a picture, its provenance beside it first: whoever sees the picture finds both."""
+        path = self.picture(picture.shot.id)
+        record = picture.provenance.as_json().encode()
+        try:
+            write(path.with_suffix(".json"), record)
+            write(path, picture.png())
+        except OSError as error:
+            raise UserError(
+                f"{path} cannot be written ({error.strerror}): free space or check the folder's rights"
+            ) from error
+        return path

@@ -1,0 +1,90 @@
+"""Make the pictures of shots: what exists is left alone, what is done is on disk at once."""
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from models import provenance, registry
+from models.errors import UserError
+from models.fingerprint import pixel_hash
+from models.loading import Options
+from models.pictures import open_picture
+from models.progress import bar
+from models.registry import Source
+from models.sheet import contact_sheet
+from models.shot import Ref, Shot
+from tasks.artifacts import Artifacts
+from tasks.settings import Loaded
+
+BATCH_SMALL, BATCH_LARGE = 4, 1
+SMALL_SIDE = 256  # models at home at this size or below are quicker in batches, on a CPU too
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A model found on this machine, and how it is to be run here. Cheap: nothing is loaded yet."""
+
+    source: Source
+    options: Options
+
+
+def machine(loaded: Loaded) -> Machine:
+    """What the settings say about models, found on disk."""
+    knobs = loaded.settings.models
+    memory = loaded.studio / "cache" / "hashes.json"
+    source = registry.locate(loaded.place(knobs.name), knobs.revision, knobs.variant, memory)
+    options = Options(
+        device=knobs.device,
+        precision=knobs.precision,
+        memory=knobs.memory,
+        compile=knobs.compile,
+        batch_size=knobs.batch_size or (BATCH_SMALL if source.side <= SMALL_SIDE else BATCH_LARGE),
+        threads=knobs.threads,
+        vae=registry.locate_vae(loaded.place(knobs.vae), memory) if knobs.vae else None,
+        config=loaded.place(knobs.config),
+    )
+    return Machine(source, options)
+
+
+def shots(
+    loaded: Loaded,
+    machine: Machine,
+    prompt: str,
+    seed: int = 0,
+    count: int = 1,
+    init: Path | None = None,
+    **changes: float | str | None,
+) -> list[Shot]:
+    """Shots of one prompt that differ by seed. `changes` take the place of what the settings say."""
+    knobs = loaded.settings.rendering
+    known = {name: getattr(knobs, name) for name in ("sampler", "steps", "guidance", "guidance_until", "negative")}
+    known |= {name: getattr(knobs, name) or machine.source.side for name in ("width", "height")}
+    known |= {name: value for name, value in changes.items() if value is not None}
+    if init:
+        known["init"] = Ref(str(init), pixel_hash(open_picture(init)))
+    if not prompt.strip():
+        raise UserError("the prompt is empty: say what the picture shows")
+    vae = machine.options.vae.ref if machine.options.vae else None
+    first = Shot(prompt=prompt, model=machine.source.ref, vae=vae, seed=seed, **known)
+    return [first.but(seed=seed + number) for number in range(count)]
+
+
+def generate(shots: Sequence[Shot], machine: Machine, artifacts: Artifacts, title: str = "pictures") -> list[Path]:
+    """The picture of every shot, made where it is missing. Stopped at any moment, the next call goes on from there."""
+    missing = artifacts.missing(shots)
+    if missing:
+        model = registry.load(machine.source, machine.options)
+        with bar(title, sum(shot.denoising_steps for shot in missing), "steps") as advance:
+            for picture in model.generate(missing, advance):
+                artifacts.save(picture)
+    return [artifacts.picture(shot.id) for shot in shots]
+
+
+def sheet(paths: Sequence[Path], title: str) -> bytes:
+    """A contact sheet of pictures of ours, each with its seed, as the bytes of a PNG."""
+    records = [provenance.read(path) for path in paths]
+    captions = [f"seed {record.shot.seed}\n{record.shot.id}" for _, record in records]
+    buffer = io.BytesIO()
+    contact_sheet([image for image, _ in records], captions, title).save(buffer, "PNG")
+    return buffer.getvalue()

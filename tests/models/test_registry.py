@@ -1,0 +1,157 @@
+"""Models by name: what is found, what its hash means, and what each kind of broken model is told."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from models import registry
+from models.errors import UserError
+from models.loading import Options
+from models.registry import Source
+from models.sdxl import Model
+from tests import tiny
+
+
+@pytest.fixture
+def copy(sdxl_folder: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(sdxl_folder, tmp_path / "copy")
+
+
+def test_a_folder_is_known_by_content_and_not_by_place(copy: Path, sdxl: Source) -> None:
+    assert registry.locate(str(copy)).ref == sdxl.ref
+    (copy / "README.md").write_text("words that reach no pixel")
+    assert registry.locate(str(copy)).ref == sdxl.ref
+    weights = copy / "unet" / "diffusion_pytorch_model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    assert registry.locate(str(copy)).ref != sdxl.ref
+
+
+def test_families_and_sizes_are_read_from_the_folder(sdxl: Source, sd1: Source) -> None:
+    assert (sdxl.family, sdxl.side) == ("sdxl", 128)
+    assert (sd1.family, sd1.side) == ("sd1", 128)
+
+
+def test_a_variant_is_taken_where_it_is_asked_for(copy: Path, sdxl: Source) -> None:
+    other = tiny.tiny_sdxl(seed=9)
+    other.unet.save_pretrained(copy / "unet", variant="fp16")
+    plain, variant = registry.locate(str(copy)), registry.locate(str(copy), variant="fp16")
+    assert plain.ref == sdxl.ref
+    assert variant.ref != sdxl.ref
+    assert [path.name for path in variant.files if path.parent.name == "unet" and path.suffix == ".safetensors"] == [
+        "diffusion_pytorch_model.fp16.safetensors"
+    ]
+    loaded = next(Model(variant, Options()).pipe.unet.parameters())
+    assert torch.equal(loaded, next(other.unet.parameters()))
+
+
+def test_large_files_are_hashed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "HASHED_EACH_TIME", 10)
+    large, memory = tmp_path / "large", tmp_path / "hashes.json"
+    large.write_bytes(b"a" * 100)
+    first = registry.file_hash(large, memory)
+    (key,) = json.loads(memory.read_text())
+    memory.write_text(json.dumps({key: "remembered"}))
+    assert registry.file_hash(large, memory) == "remembered"
+    large.write_bytes(b"b" * 100)  # another time of change: read again
+    assert registry.file_hash(large, memory) not in ("remembered", first)
+    memory.write_text("torn {")
+    assert registry.file_hash(large, memory)
+
+
+def test_the_last_model_stays_loaded(sdxl: Source, sd1: Source) -> None:
+    first = registry.load(sdxl, Options(batch_size=2))
+    assert registry.load(sdxl, Options(batch_size=2)) is first
+    assert registry.load(sd1, Options(batch_size=2)) is not first
+    assert len(registry._loaded) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        (
+            "stabilityai/stable-diffusion-xl-base-1.0",
+            "is not on this machine and the hub cannot be reached: connect once",
+        ),
+        ("stabilityai/stable-diffusion-xl-base-1.0@main#fp16", "base-1.0' at revision 'main' is not on this machine"),
+        ("no/such/folder", "there is no model at 'no/such/folder': use toybox, a hub id"),
+        ("nothing", "there is no model at 'nothing'"),
+        ("./models/x.safetensors", r"there is no model at './models/x\.safetensors'"),
+    ],
+)
+def test_names_that_lead_nowhere(name: str, sentence: str) -> None:
+    with pytest.raises(UserError, match=sentence):
+        registry.locate(name)
+
+
+def test_a_hub_model_in_the_cache_works_offline(sdxl_folder: Path, sdxl: Source, tmp_path: Path) -> None:
+    """The cache's own layout, filled by hand: snapshots of a revision, with a reference to it."""
+    import os
+    import subprocess
+    import sys
+
+    repo = tmp_path / "hub" / "models--owner--tiny"
+    shutil.copytree(sdxl_folder, repo / "snapshots" / ("a" * 40))
+    (repo / "refs").mkdir()
+    (repo / "refs" / "main").write_text("a" * 40)
+    code = "from models.registry import locate; print(locate('owner/tiny').ref.hash)"
+    environment = {**os.environ, "HF_HUB_CACHE": str(tmp_path / "hub")}
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    assert run.stdout.strip() == sdxl.ref.hash, run.stderr
+
+
+def test_broken_folders(copy: Path, tmp_path: Path) -> None:
+    weights = copy / "vae" / "diffusion_pytorch_model.safetensors"
+    whole = weights.read_bytes()
+    for broken in (whole[: len(whole) // 2], b"not tensors", b""):
+        weights.write_bytes(broken)
+        with pytest.raises(
+            UserError, match=r"vae/diffusion_pytorch_model\.safetensors is torn or not a safetensors file"
+        ):
+            registry.locate(str(copy))
+    weights.unlink()
+    with pytest.raises(UserError, match=r"vae has no \.safetensors weights"):
+        registry.locate(str(copy))
+    (copy / "model_index.json").write_text('{"_class_name": "FluxPipeline"}')
+    with pytest.raises(UserError, match="holds a FluxPipeline: restage works with StableDiffusionXLPipeline"):
+        registry.locate(str(copy))
+    (copy / "model_index.json").write_text("{")
+    with pytest.raises(UserError, match=r"model_index\.json is damaged"):
+        registry.locate(str(copy))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match=r"is not a model folder: it has no model_index\.json"):
+        registry.locate(str(tmp_path / "empty"))
+
+
+def test_weights_of_another_shape_are_refused_by_name(copy: Path) -> None:
+    config = json.loads((copy / "unet" / "config.json").read_text()) | {"block_out_channels": [32, 64]}
+    (copy / "unet" / "config.json").write_text(json.dumps(config))
+    with pytest.raises(UserError, match="cannot be loaded") as caught:
+        Model(registry.locate(str(copy)), Options())
+    assert "\n" not in str(caught.value)
+
+
+def test_files_that_are_no_checkpoint(tmp_path: Path) -> None:
+    save_file({"x": torch.zeros(1)}, tmp_path / "lora.safetensors")
+    with pytest.raises(UserError, match=r"is not a checkpoint of SDXL or SD 1\.x: give a full checkpoint, not a LoRA"):
+        registry.locate(str(tmp_path / "lora.safetensors"))
+    (tmp_path / "old.ckpt").write_bytes(b"pickle")
+    with pytest.raises(UserError, match=r"is a \.ckpt file: give a \.safetensors file or a folder"):
+        registry.locate(str(tmp_path / "old.ckpt"))
+
+
+def test_vaes_by_name(sdxl_folder: Path, sdxl: Source, tmp_path: Path) -> None:
+    whole, bare = registry.locate_vae(str(sdxl_folder)), registry.locate_vae(str(sdxl_folder / "vae"))
+    assert whole.ref == bare.ref
+    assert whole.path == bare.path
+    with pytest.raises(UserError, match="holds no VAE"):
+        registry.locate_vae(str(tmp_path))
+    with pytest.raises(UserError, match="VAE 'owner/vae' is not on this machine and cannot be had from the hub"):
+        registry.locate_vae("owner/vae")
+    with pytest.raises(UserError, match=r"there is no VAE at '\./vae'"):
+        registry.locate_vae("./vae")

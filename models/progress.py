@@ -20,6 +20,18 @@ def bar(title: str, total: int, unit: str = "") -> Iterator[Advance]:
 
 
 @contextmanager
+def waiting(title: str) -> Iterator[None]:
+    """While something of unknown length is under way, such as loading a model: a spinner, or nothing in a log."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    from rich.console import Console
+
+    with Console(stderr=True).status(title):
+        yield
+
+
+@contextmanager
 def _live(title: str, total: int, unit: str) -> Iterator[Advance]:
     from rich.console import Console
     from rich.progress import (

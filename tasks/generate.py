@@ -10,7 +10,7 @@ from models.errors import UserError
 from models.fingerprint import pixel_hash
 from models.loading import Options
 from models.pictures import open_picture
-from models.progress import bar
+from models.progress import bar, waiting
 from models.registry import Source
 from models.sheet import contact_sheet
 from models.shot import Ref, Shot
@@ -74,7 +74,8 @@ def generate(shots: Sequence[Shot], machine: Machine, artifacts: Artifacts, titl
     """The picture of every shot, made where it is missing. Stopped at any moment, the next call goes on from there."""
     missing = artifacts.missing(shots)
     if missing:
-        model = registry.load(machine.source, machine.options)
+        with waiting(f"loading {machine.source.ref.name}"):
+            model = registry.load(machine.source, machine.options)
         with bar(title, sum(shot.denoising_steps for shot in missing), "steps") as advance:
             for picture in model.generate(missing, advance):
                 artifacts.save(picture)

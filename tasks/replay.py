@@ -11,7 +11,7 @@ from models import fingerprint, provenance, registry
 from models.errors import UserError
 from models.files import write
 from models.loading import Options
-from models.progress import bar
+from models.progress import bar, waiting
 from models.sdxl import Model
 from tasks.settings import Loaded
 
@@ -50,7 +50,8 @@ def replay(path: Path, loaded: Loaded) -> Replay:
     shot = record.shot
     source = registry.locate(loaded.place(shot.model.name), memory=memory)
     vae = registry.locate_vae(loaded.place(shot.vae.name), memory) if shot.vae else None
-    model = registry.load(source, replace(_as_recorded(record.environment, loaded), vae=vae))
+    with waiting(f"loading {source.ref.name}"):
+        model = registry.load(source, replace(_as_recorded(record.environment, loaded), vae=vae))
     moved = [
         f"{kind}: {then.name} {then.hash[:12]} -> {now.hash[:12]}"
         for kind, then, now in (("model", shot.model, source.ref), ("vae", shot.vae, vae.ref if vae else None))

@@ -144,7 +144,7 @@ class Loaded:
 
     def place(self, name: str) -> str:
         """A model's name as it is, or as a path where there is such a file beside the settings."""
-        beside = self.folder / Path(name).expanduser() if name else None
+        beside = self.folder / Path(name).expanduser() if name and name != "toybox" else None
         return str(beside) if beside and beside.exists() else name
 
     def rows(self) -> Iterator[tuple[str, Any, str]]:

@@ -3,8 +3,10 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from models import single_file
 from models.errors import UserError
 from models.registry import Source, Vae
+from models.single_file import weights, why
 
 if TYPE_CHECKING:
     import torch
@@ -25,7 +27,6 @@ class Options:
     batch_size: int = 1
     threads: int = 0  # of the CPU; 0 leaves torch's own choice
     vae: Vae | None = None  # in place of the model's own
-    config: str = ""  # for a single file: a folder or hub id with the configuration of its architecture
 
 
 def device_of(asked: str) -> str:
@@ -84,6 +85,8 @@ def place(pipe: Any, memory: Memory, device: str) -> None:
         pipe.enable_sequential_cpu_offload(device=device)
     else:
         pipe.to(device)
+        if device == "cpu":
+            _align(pipe)
     if memory != "none":
         pipe.vae.enable_slicing()
         pipe.vae.enable_tiling()
@@ -104,6 +107,17 @@ def image_to_image(pipe: Any) -> Any:
     return made
 
 
+def _align(pipe: Any) -> None:
+    """Give weights that are mapped from a file a place of their own.
+
+    Where they stand in a file decides how far they are from a multiple of 64 bytes, which decides how some sums on a
+    CPU are cut up, and so their last bits: the same weights in another file would make other pixels.
+    """
+    for tensor in weights(pipe):
+        if tensor.data_ptr() % 64:
+            tensor.data = tensor.data.clone()
+
+
 def _read(source: Source, options: Options, precision: str) -> Any:
     import diffusers
     from safetensors import SafetensorError
@@ -111,7 +125,7 @@ def _read(source: Source, options: Options, precision: str) -> Any:
     _quiet()
     wanted: dict[str, Any] = {"dtype": dtype_of(precision)}
     if options.vae is not None:
-        wanted["vae"] = _vae(options.vae, precision)
+        wanted["vae"] = _vae(options.vae, source, precision)
     if source.family == "sd1":
         # What may be published is decided by the gates and by a person, not by a filter that blackens pictures.
         kind, extra = diffusers.StableDiffusionPipeline, {"safety_checker": None, "requires_safety_checker": False}
@@ -122,41 +136,33 @@ def _read(source: Source, options: Options, precision: str) -> Any:
             kind = diffusers.StableDiffusionXLImg2ImgPipeline
     try:
         if source.path.is_file():
-            return _read_file(kind, source, options, wanted | extra)
+            return single_file.pipeline(kind, source.path, source.config, wanted | extra)
         return kind.from_pretrained(source.path, variant=source.variant, use_safetensors=True, **wanted, **extra)
     except UserError:
         raise
     except (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as error:
-        why = str(error).strip().splitlines()[0][:200]
         raise UserError(
-            f"model {source.ref.name!r} at {source.path} cannot be loaded ({why}): get its files again"
+            f"model {source.ref.name!r} at {source.path} cannot be loaded ({why(error)}): get its files again"
         ) from error
 
 
-def _read_file(kind: Any, source: Source, options: Options, wanted: dict[str, Any]) -> Any:
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
-    try:
-        return kind.from_single_file(str(source.path), config=options.config or None, **wanted)
-    except (LocalEntryNotFoundError, HfHubHTTPError, ConnectionError) as error:
-        raise UserError(
-            f"{source.path} is a single file without its configuration, and the hub that has it cannot be reached: "
-            "set models.config to a local folder of the same architecture"
-        ) from error
-
-
-def _vae(vae: Vae, precision: str) -> Any:
+def _vae(vae: Vae, source: Source, precision: str) -> Any:
+    """A VAE of a single file has the configuration asked for, or else the one of the model that it is put in."""
     from diffusers import AutoencoderKL
     from safetensors import SafetensorError
 
     wanted: dict[str, Any] = {"dtype": dtype_of(precision)}
     try:
         if vae.path.is_file():
-            return AutoencoderKL.from_single_file(str(vae.path), **wanted)
+            config = vae.config or (str(source.path) if source.path.is_dir() else source.config)
+            return single_file.vae(vae.path, config, wanted)
         return AutoencoderKL.from_pretrained(vae.path, use_safetensors=True, **wanted)
+    except UserError:
+        raise
     except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
-        why = str(error).strip().splitlines()[0][:200]
-        raise UserError(f"VAE {vae.ref.name!r} at {vae.path} cannot be loaded ({why}): get its files again") from error
+        raise UserError(
+            f"VAE {vae.ref.name!r} at {vae.path} cannot be loaded ({why(error)}): get its files again"
+        ) from error
 
 
 def _quiet() -> None:

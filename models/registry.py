@@ -35,9 +35,10 @@ class Source:
     files: tuple[Path, ...]
     side: int  # the width and height that the model was trained at
     variant: str | None = None
+    config: str = ""  # of a single file: a folder or hub id with the configuration of its architecture
 
 
-def locate(name: str, revision: str = "", variant: str = "", memory: Path | None = None) -> Source:
+def locate(name: str, revision: str = "", variant: str = "", memory: Path | None = None, config: str = "") -> Source:
     """Find a model by name without loading it. `memory` is a file that remembers the hashes of large weights.
 
     Revision and variant can also stand in the name, as `owner/model@revision#variant`, which is how shots record it.
@@ -47,16 +48,32 @@ def locate(name: str, revision: str = "", variant: str = "", memory: Path | None
     name = bare + (f"@{revision}" if revision else "") + (f"#{variant}" if variant else "")
     if path.is_file():
         _check_weights([path])
-        family = _family_of_file(path)
-        return Source(Ref(name, file_hash(path, memory)), path, family, (path,), 512 if family == "sd1" else 1024)
+        family, value = _family_of_file(path), _with_config(file_hash(path, memory), config)
+        return Source(Ref(name, value), path, family, (path,), 512 if family == "sd1" else 1024, config=config)
     family = _family_of_folder(path)
     used = tuple(_files_of(path, variant))
     _check_weights(each for each in used if each.suffix == ".safetensors")
-    digest = hashlib.sha256()
-    for each in used:
-        digest.update(f"{each.relative_to(path).as_posix()} {file_hash(each, memory)}\n".encode())
     has_variant = any(f".{variant}." in each.name for each in used) if variant else False
-    return Source(Ref(name, digest.hexdigest()), path, family, used, _side(path), variant if has_variant else None)
+    return Source(
+        Ref(name, _hash(path, used, memory)), path, family, used, _side(path), variant if has_variant else None
+    )
+
+
+def _hash(folder: Path, files: Iterable[Path], memory: Path | None) -> str:
+    digest = hashlib.sha256()
+    for each in files:
+        digest.update(f"{each.relative_to(folder).as_posix()} {file_hash(each, memory)}\n".encode())
+    return digest.hexdigest()
+
+
+def _with_config(value: str, config: str) -> str:
+    """The configuration of a single file has a part in its pixels: tokenizer, scheduler, scaling of the latents."""
+    if not config:
+        return value
+    folder = Path(config)
+    words = list(_files_of(folder, "", weights=False)) if folder.is_dir() else []
+    known = _hash(folder, words, None) if words else config
+    return hashlib.sha256(f"{value} {known}".encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -65,9 +82,10 @@ class Vae:
 
     ref: Ref
     path: Path  # a folder with its config.json, or a single .safetensors file
+    config: str = ""  # of a single file; empty takes that of the model it is put in
 
 
-def locate_vae(name: str, memory: Path | None = None) -> Vae:
+def locate_vae(name: str, memory: Path | None = None, config: str = "") -> Vae:
     """Find a VAE: a folder (also a whole model's, whose VAE is taken), a .safetensors file, or a hub id."""
     path = Path(name).expanduser()
     if not path.exists():
@@ -76,10 +94,12 @@ def locate_vae(name: str, memory: Path | None = None) -> Vae:
         path = _vae_from_hub(name)
     path = path / "vae" if (path / "vae").is_dir() else path
     weights = [path] if path.is_file() else sorted(path.glob("diffusion_pytorch_model.safetensors"))
-    if not weights:
-        raise UserError(f"{path} holds no VAE: it has no diffusion_pytorch_model.safetensors")
+    if not weights or not (path.is_file() or (path / "config.json").is_file()):
+        raise UserError(f"{path} holds no VAE: it has no config.json with diffusion_pytorch_model.safetensors")
     _check_weights(weights)
-    return Vae(Ref(name, file_hash(weights[0], memory)), path)
+    if path.is_file():
+        return Vae(Ref(name, _with_config(file_hash(path, memory), config)), path, config)
+    return Vae(Ref(name, _hash(path, [path / "config.json", *weights], memory)), path)
 
 
 _loaded: dict[tuple[Source, "Options"], "Model"] = {}
@@ -220,18 +240,23 @@ def _family_of_file(path: Path) -> Family:
     )
 
 
-def _files_of(folder: Path, variant: str) -> Iterable[Path]:
+def _files_of(folder: Path, variant: str, weights: bool = True) -> Iterable[Path]:
     """The files of a folder that loading will read: of weights, the variant where there is one."""
-    yield folder / "model_index.json"
+    yield from [each for each in [folder / "model_index.json"] if each.is_file()]
     for part in PARTS:
         there = sorted(each for each in (folder / part).glob("*") if each.is_file())
-        weights = [each for each in there if each.suffix == ".safetensors"]
-        chosen = [each for each in weights if variant and f".{variant}." in each.name]
-        chosen = chosen or [each for each in weights if each.stem.count(".") == 0]
-        if not chosen and part in ("unet", "vae") and there:
-            raise UserError(f"{folder / part} has no .safetensors weights: pickled weights are not read; convert them")
         yield from (each for each in there if each.suffix in (".json", ".txt"))
-        yield from chosen
+        if weights:
+            yield from _weights_of(folder / part, there, variant)
+
+
+def _weights_of(part: Path, there: list[Path], variant: str) -> list[Path]:
+    weights = [each for each in there if each.suffix == ".safetensors"]
+    chosen = [each for each in weights if variant and f".{variant}." in each.name]
+    chosen = chosen or [each for each in weights if each.stem.count(".") == 0]
+    if not chosen and part.name in ("unet", "vae") and there:
+        raise UserError(f"{part} has no .safetensors weights: pickled weights are not read; convert them")
+    return chosen
 
 
 def _check_weights(files: Iterable[Path]) -> None:

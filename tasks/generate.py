@@ -33,7 +33,8 @@ def machine(loaded: Loaded) -> Machine:
     """What the settings say about models, found on disk."""
     knobs = loaded.settings.models
     memory = loaded.studio / "cache" / "hashes.json"
-    source = registry.locate(loaded.place(knobs.name), knobs.revision, knobs.variant, memory)
+    config = loaded.place(knobs.config)
+    source = registry.locate(loaded.place(knobs.name), knobs.revision, knobs.variant, memory, config)
     options = Options(
         device=knobs.device,
         precision=knobs.precision,
@@ -41,8 +42,7 @@ def machine(loaded: Loaded) -> Machine:
         compile=knobs.compile,
         batch_size=knobs.batch_size or (BATCH_SMALL if source.side <= SMALL_SIDE else BATCH_LARGE),
         threads=knobs.threads,
-        vae=registry.locate_vae(loaded.place(knobs.vae), memory) if knobs.vae else None,
-        config=loaded.place(knobs.config),
+        vae=registry.locate_vae(loaded.place(knobs.vae), memory, config) if knobs.vae else None,
     )
     return Machine(source, options)
 

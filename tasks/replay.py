@@ -48,10 +48,11 @@ def replay(path: Path, loaded: Loaded) -> Replay:
     provenance.check_pixels(path, image, record)
     memory = loaded.studio / "cache" / "hashes.json"
     shot = record.shot
-    source = registry.locate(loaded.place(shot.model.name), memory=memory)
-    vae = registry.locate_vae(loaded.place(shot.vae.name), memory) if shot.vae else None
+    config = loaded.place(loaded.settings.models.config)
+    source = registry.locate(loaded.place(shot.model.name), memory=memory, config=config)
+    vae = registry.locate_vae(loaded.place(shot.vae.name), memory, config) if shot.vae else None
     with waiting(f"loading {source.ref.name}"):
-        model = registry.load(source, replace(_as_recorded(record.environment, loaded), vae=vae))
+        model = registry.load(source, replace(_as_recorded(record.environment), vae=vae))
     moved = [
         f"{kind}: {then.name} {then.hash[:12]} -> {now.hash[:12]}"
         for kind, then, now in (("model", shot.model, source.ref), ("vae", shot.vae, vae.ref if vae else None))
@@ -67,7 +68,7 @@ def _one(model: Model, shot: Any) -> Image.Image:
         return next(model.generate([shot], advance)).image
 
 
-def _as_recorded(environment: Any, loaded: Loaded) -> Options:
+def _as_recorded(environment: Any) -> Options:
     """The options under which the picture was made; where they cannot be had here, this machine's own."""
     from models.loading import device_of
 
@@ -83,7 +84,6 @@ def _as_recorded(environment: Any, loaded: Loaded) -> Options:
         compile=environment.get("compile", "off") if same else "off",
         batch_size=int(environment.get("batch_size", 1)),
         threads=int(environment.get("threads", 0)),
-        config=loaded.place(loaded.settings.models.config),
     )
 
 

@@ -1,6 +1,5 @@
 """The command `restage`. Each command loads the settings, runs one step and says what came of it."""
 
-import errno
 import json
 import sys
 from pathlib import Path
@@ -39,12 +38,17 @@ def generate(
     guidance: Annotated[float | None, typer.Option(help="How strictly the prompt is followed.")] = None,
     init: Annotated[Path | None, typer.Option(help="A picture to start from.")] = None,
     strength: Annotated[float | None, typer.Option(help="How far to go from that picture, 0 to 1.")] = None,
+    lora: Annotated[
+        list[str] | None, typer.Option(help="A LoRA file, as FILE or FILE:WEIGHT; may be repeated.")
+    ] = None,
+    embedding: Annotated[list[Path] | None, typer.Option(help="The file of a learned word; may be repeated.")] = None,
     sheet: Annotated[Path | None, typer.Option(help="Also lay the pictures out on this PNG.")] = None,
 ) -> None:
     """Make pictures of a prompt.
 
     Example: restage generate "a teal fox in the forest" -n 4 --sheet foxes.png
     """
+    from models.embeddings import read
     from models.emphasis import lint
     from models.files import write
     from tasks import generate as step
@@ -53,12 +57,17 @@ def generate(
 
     if strength is not None and init is None:
         raise UserError("--strength says how far to go from a picture: give that picture with --init")
+    if sheet:
+        _can_be_written(sheet)
     loaded = load(settings)
     machine = step.machine(loaded)
     width, height = _size(size)
     changes = {"negative": negative, "sampler": sampler, "steps": steps, "guidance": guidance, "strength": strength}
-    shots = step.shots(loaded, machine, prompt, seed, count, init, width=width, height=height, **changes)
-    for warning in lint(prompt) + lint(shots[0].negative):
+    changes |= {"width": width, "height": height}
+    words = embedding or []
+    shots = step.shots(loaded, machine, prompt, seed, count, init, words, _weighted(lora or []), **changes)
+    known = [read(path).token for path in words]
+    for warning in lint(prompt, known) + lint(shots[0].negative, known):
         _note(f"prompt: {warning}")
     paths = step.generate(shots, machine, Artifacts(loaded.studio))
     for path in paths:
@@ -82,6 +91,8 @@ def replay(
     from tasks import replay as step
     from tasks.settings import load
 
+    if save:
+        _can_be_written(save)
     result = step.replay(picture, load(settings))
     if save:
         step.save(result, save)
@@ -111,7 +122,7 @@ def settings(
 
 @app.command()
 def demo(settings: Where = None) -> None:
-    """Make four pictures with the model that ships with restage, replay one, and lay them out on a contact sheet."""
+    """Make four pictures with the model in the settings, replay one, and lay them out on a contact sheet."""
     from flows.demo import demo as run
     from tasks.settings import load
 
@@ -123,9 +134,27 @@ def _size(text: str) -> tuple[int | None, int | None]:
     if not text:
         return None, None
     width, _, height = text.lower().partition("x")
-    if not (width.isdecimal() and height.isdecimal()):
+    if not (width.isdecimal() and height.isdecimal()) or len(text) > 11:
         raise UserError(f"size {text!r} is not a size: write it as 1024x1024")
     return int(width), int(height)
+
+
+def _weighted(loras: list[str]) -> dict[Path, float]:
+    """`ink.safetensors:0.8` and `ink.safetensors`, which weighs 1."""
+    found = {}
+    for each in loras:
+        path, colon, weight = each.rpartition(":")
+        try:
+            found[Path(path if colon else weight)] = float(weight) if colon else 1.0
+        except ValueError:
+            found[Path(each)] = 1.0  # the colon belongs to the path
+    return found
+
+
+def _can_be_written(path: Path) -> None:
+    """Said before the work, not after it."""
+    if path.is_dir() or path.suffix.lower() != ".png":
+        raise UserError(f"{str(path)!r} is not the name of a picture: end it in .png")
 
 
 def _note(text: str) -> None:
@@ -143,10 +172,6 @@ def main() -> None:
         app()
     except UserError as error:
         _fail(error)
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM):
-            raise
-        _fail(f"{error.filename or 'a file'} cannot be written ({error.strerror}): free space or check its rights")
     except SystemExit as stop:
         if stop.code == 130:
             _note("stopped; what is done is kept, and the same command goes on from there")

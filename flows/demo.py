@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+from models.errors import UserError
 from models.files import write
 from tasks import generate, replay
 from tasks.artifacts import Artifacts
@@ -18,7 +19,10 @@ def demo(loaded: Loaded) -> Iterator[str]:
     paths = generate.generate(shots, machine, Artifacts(loaded.studio), "four pictures")
     yield f"{len(paths)} pictures of {PROMPT!r}, seeds {SEED} to {SEED + COUNT - 1}:"
     yield from (f"  {_near(path)}" for path in paths)
-    yield f"replay of the first: {replay.replay(paths[0], loaded)}"
+    again = replay.replay(paths[0], loaded)
+    if not again.identical_pixels:
+        raise UserError(f"{paths[0]}: {again}")
+    yield f"replay of the first: {again}"
     sheet = loaded.studio / "demo" / "contact-sheet.png"
     write(sheet, generate.sheet(paths, PROMPT))
     yield f"contact sheet: {_near(sheet)}"

@@ -12,6 +12,7 @@ from models import clip_source
 from models.clip_source import Source
 from models.errors import UserError
 from models.fingerprint import pixel_hash
+from models.loading import device_of
 from models.pictures import open_picture, rgb
 from models.vectors import Vectors
 
@@ -25,15 +26,16 @@ PRECISIONS = ("fp32", "bf16", "fp16")
 
 def load(
     name: str,
-    device: str | None = "cpu",
+    device: str = "auto",
     precision: str = "fp32",
     cache: Path | None = None,
     batch_size: int = 32,
+    memory: Path | None = None,
 ) -> "Scorer":
-    """A scorer by name: `ViT-B-32:laion2b_s34b_b79k`, `ViT-B-32:/path/weights.safetensors`, or a folder.
+    """A scorer by name: `toybox`, `ViT-B-32:laion2b_s34b_b79k`, `ViT-B-32:/path/weights.safetensors`, or a folder.
 
-    A folder holds `open_clip_config.json` and `open_clip_model.safetensors`. `device=None` takes CUDA where there is
-    one. `cache` is the SQLite file that keeps picture vectors.
+    A folder holds `open_clip_config.json` and `open_clip_model.safetensors`. `cache` is the SQLite file that keeps
+    picture vectors, `memory` the file that remembers the hashes of large weights.
     """
     if precision not in PRECISIONS:
         raise UserError(f"CLIP precision {precision!r} is unknown: use {', '.join(PRECISIONS)}")
@@ -41,8 +43,9 @@ def load(
         raise UserError(f"CLIP batch size {batch_size} is too small: use 1 or more")
     vectors = None if cache is None else Vectors(cache)  # first: a bad cache shows before a long load
     source = clip_source.find(name)
-    model = clip_source.build(source, clip_source.device_of(device))
-    return Scorer(model, source, precision, vectors, batch_size)
+    model = clip_source.build(source, device_of(device))
+    digest = clip_source.model_hash(source.weights, source.config, model.visual.preprocess_cfg, memory)
+    return Scorer(model, source, digest, precision, vectors, batch_size)
 
 
 class Scorer:
@@ -54,7 +57,13 @@ class Scorer:
     """
 
     def __init__(
-        self, model: "torch.nn.Module", source: Source, precision: str, vectors: Vectors | None, batch_size: int
+        self,
+        model: "torch.nn.Module",
+        source: Source,
+        model_hash: str,
+        precision: str,
+        vectors: Vectors | None,
+        batch_size: int,
     ) -> None:
         from open_clip.transform import PreprocessCfg, image_transform_v2
 
@@ -64,7 +73,7 @@ class Scorer:
         self.rows = -(-batch_size // 8) * 8
         self.dimension = int(source.config["embed_dim"])
         self.device: torch.device = next(model.parameters()).device
-        self.model_hash = clip_source.model_hash(source.weights, source.config, model.visual.preprocess_cfg)
+        self.model_hash = model_hash
         self._vectors = vectors
         # What else decides a vector's bits: vectors of another kind are not mixed in.
         self._vectors_key = f"{self.model_hash} {self.device.type} {precision} {self.rows}"

@@ -2,18 +2,17 @@
 
 import hashlib
 import json
-import urllib.error
-import urllib.request
 import warnings
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from models import toybox
+from models import hub, toybox
 from models.errors import UserError
+from models.files import path_of
+from models.registry import file_hash
 
 if TYPE_CHECKING:
     import torch
@@ -34,7 +33,7 @@ class Source:
 
 
 def find(name: str) -> Source:
-    folder = toybox.folder() / "clip" if name == "toybox" else Path(name).expanduser()
+    folder = toybox.folder() / "clip" if name == "toybox" else path_of(name)
     if folder.is_dir():
         return _find_folder(folder.resolve())
     architecture, colon, weights = name.partition(":")
@@ -89,7 +88,7 @@ def _fits(architecture: str, tag: str, config: dict[str, Any]) -> bool:
 
 
 def _weights_file(architecture: str, weights: str, tags: Sequence[str]) -> Path:
-    path = Path(weights).expanduser()
+    path = path_of(weights)
     if path.is_file():
         path = path.resolve()
         if "openai" in str(path).lower() and "quickgelu" not in architecture:
@@ -109,7 +108,8 @@ def _fetch(architecture: str, tag: str, where: dict[str, Any]) -> Path:
     if kept is not None:
         return kept
     try:
-        _reach(where)
+        if not hub.reachable():
+            raise ConnectionError("offline")
         return Path(open_clip.download_pretrained(where))
     except Exception as error:  # urllib, httpx, huggingface_hub: each has its own families
         raise UserError(
@@ -128,16 +128,6 @@ def _on_this_machine(where: dict[str, Any]) -> Path | None:
         names = (name[:-4] + ".safetensors", name)
     kept = (try_to_load_from_cache(repository, each) for each in names if repository)
     return next((Path(path) for path in kept if isinstance(path, str)), None)
-
-
-def _reach(where: dict[str, Any]) -> None:
-    """One knock at the hub, so that being offline shows at once and not after ten retries."""
-    from huggingface_hub import constants
-
-    if where.get("hf_hub") and not constants.HF_HUB_OFFLINE:
-        knock = urllib.request.Request(constants.ENDPOINT, method="HEAD")
-        with suppress(urllib.error.HTTPError):  # that is an answer too
-            urllib.request.urlopen(knock, timeout=10).close()
 
 
 def _nearest(name: str, known: Sequence[str]) -> str:
@@ -159,20 +149,7 @@ def first_line(error: BaseException) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0][:160].rstrip(".: ")
 
 
-def device_of(name: str | None) -> "torch.device":
-    import torch
-
-    if name is None:
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise UserError(f"the device {name!r} is not to be had here ({first_line(error)}): use cpu") from error
-    return device
-
-
-def build(source: Source, device: "torch.device") -> "torch.nn.Module":
+def build(source: Source, device: str) -> "torch.nn.Module":
     import open_clip
     import torch
 
@@ -227,8 +204,7 @@ def _check_loaded(model: "torch.nn.Module", source: Source) -> None:
                 raise AssertionError(f"open_clip left {key} of {source.weights} unloaded")
 
 
-def model_hash(weights: Path, config: dict[str, Any], preprocessing: dict[str, Any]) -> str:
-    with weights.open("rb") as file:
-        content = hashlib.file_digest(file, "sha256").hexdigest()
+def model_hash(weights: Path, config: dict[str, Any], preprocessing: dict[str, Any], memory: Path | None) -> str:
+    content = file_hash(weights, memory)
     parts = {"weights": content, "architecture": config, "preprocessing": preprocessing}
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

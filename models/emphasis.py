@@ -199,7 +199,7 @@ def _lint_tokens(prompt: str, known_tokens: Sequence[str]) -> Iterator[str]:
 def _lint_foreign(prompt: str, events: list[_Event]) -> Iterator[str]:
     """Syntax of other programs that would pass as words."""
     for match in _NETWORK.finditer(prompt):
-        yield f"{_short(match.group())} is read as plain text; LoRA files are named in the settings, not in the prompt."
+        yield f"{_short(match.group())} is read as plain text; a LoRA is given beside the prompt, not in it."
     for match in _COMPEL.finditer(prompt):
         yield f"{match.group()!r} at character {match.start() + 1} is compel's emphasis; write (word:1.2) instead."
     inside: list[set[str]] = [set()]

@@ -43,7 +43,7 @@ def environment(device: str, dtype: str, batch_size: int, **options: str) -> dic
         "versions": {"python": platform.python_version()} | {name: metadata.version(name) for name in PACKAGES},
         "system": f"{platform.system()} {platform.machine()}",
         "device": device,
-        "device_name": _device_name(device),
+        "device_name": device_name(device),
         "dtype": dtype,
         "threads": torch.get_num_threads(),
         "batch_size": batch_size,
@@ -71,11 +71,11 @@ def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _device_name(device: str) -> str:
+def device_name(device: str) -> str:
     if device.startswith("cuda"):
         import torch
 
-        return torch.cuda.get_device_name(device)
+        return torch.cuda.getdevice_name(device)
     return _processor()
 
 

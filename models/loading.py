@@ -1,7 +1,9 @@
 """From a located model to a diffusers pipeline on its device: precision, VAE, memory mode and compilation."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from models import single_file
 from models.errors import UserError
@@ -27,6 +29,14 @@ class Options:
     batch_size: int = 1
     threads: int = 0  # of the CPU; 0 leaves torch's own choice
     vae: Vae | None = None  # in place of the model's own
+
+    def __post_init__(self) -> None:
+        for name, kind in (("precision", Precision), ("memory", Memory), ("compile", Compile)):
+            if getattr(self, name) not in get_args(kind):
+                raise UserError(f"{name} {getattr(self, name)!r} is unknown: use one of {', '.join(get_args(kind))}")
+        for name, least in (("batch_size", 1), ("threads", 0)):
+            if not isinstance(getattr(self, name), int) or not least <= getattr(self, name) <= 1024:
+                raise UserError(f"{name} {getattr(self, name)!r} is out of range: use {least} to 1024")
 
 
 def device_of(asked: str) -> str:
@@ -137,13 +147,36 @@ def _read(source: Source, options: Options, precision: str) -> Any:
     try:
         if source.path.is_file():
             return single_file.pipeline(kind, source.path, source.config, wanted | extra)
-        return kind.from_pretrained(source.path, variant=source.variant, use_safetensors=True, **wanted, **extra)
+        pipe = kind.from_pretrained(source.path, variant=source.variant, use_safetensors=True, **wanted, **extra)
+        _check_whole(pipe, source)
+        return pipe
     except UserError:
         raise
     except (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as error:
         raise UserError(
             f"model {source.ref.name!r} at {source.path} cannot be loaded ({why(error)}): get its files again"
         ) from error
+
+
+def _check_whole(pipe: Any, source: Source) -> None:
+    """What a file lacks, the text encoders' loader fills with random numbers, and the others' leaves out."""
+    from safetensors import safe_open
+
+    if any(each.is_meta for each in weights(pipe)):
+        raise ValueError("weights are missing")
+    for part in ("text_encoder", "text_encoder_2"):
+        there = {name.removeprefix("text_model.") for name in _names(pipe, part)}
+        for path in source.files:
+            if path.parent.name == part and path.suffix == ".safetensors":
+                with safe_open(path, "pt") as file:
+                    there -= {name.removeprefix("text_model.") for name in file.keys()}  # noqa: SIM118
+        if there:
+            raise ValueError(f"{part} lacks {min(there)}")
+
+
+def _names(pipe: Any, part: str) -> list[str]:
+    module = getattr(pipe, part, None)
+    return list(module.state_dict()) if module is not None else []
 
 
 def _vae(vae: Vae, source: Source, precision: str) -> Any:
@@ -155,6 +188,7 @@ def _vae(vae: Vae, source: Source, precision: str) -> Any:
     try:
         if vae.path.is_file():
             config = vae.config or (str(source.path) if source.path.is_dir() else source.config)
+            config = config or single_file.HUB_CONFIGURATIONS[source.family]
             return single_file.vae(vae.path, config, wanted)
         return AutoencoderKL.from_pretrained(vae.path, use_safetensors=True, **wanted)
     except UserError:
@@ -162,6 +196,26 @@ def _vae(vae: Vae, source: Source, precision: str) -> Any:
     except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
         raise UserError(
             f"VAE {vae.ref.name!r} at {vae.path} cannot be loaded ({why(error)}): get its files again"
+        ) from error
+
+
+@contextmanager
+def told_plainly(options: Options, size: str) -> Iterator[None]:
+    """The two things that go wrong on other people's machines, in a sentence that says what to change."""
+    import torch
+
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise UserError(
+            f"the GPU has too little memory for {size} in batches of {options.batch_size}: "
+            "set models.batch_size to 1 or models.memory to vae, offload or sequential"
+        ) from error
+    except Exception as error:
+        if options.compile == "off" or not type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+            raise
+        raise UserError(
+            f"the model cannot be compiled here ({why(error)}): install a C++ compiler or set models.compile to off"
         ) from error
 
 

@@ -1,6 +1,7 @@
 """Pictures read with care, whatever they turn out to be."""
 
 import struct
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,10 @@ def open_picture(path: Path) -> Image.Image:
     """A picture from disk, fully read and turned as its camera held it. A bomb or a torn file is refused by name."""
     limit = f"the limit is {MAX_PIXELS // 1_000_000} megapixels"
     try:
-        with Image.open(path) as image:
+        with (
+            warnings.catch_warnings(action="ignore", category=Image.DecompressionBombWarning),
+            Image.open(path) as image,
+        ):
             if image.width * image.height > MAX_PIXELS:
                 size = f"{image.width}x{image.height}, {image.width * image.height / 1e6:.0f} megapixels"
                 raise UserError(f"{path} is too large ({size}): {limit}")

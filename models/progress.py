@@ -26,8 +26,9 @@ def waiting(title: str) -> Iterator[None]:
         yield
         return
     from rich.console import Console
+    from rich.markup import escape
 
-    with Console(stderr=True).status(title):
+    with Console(stderr=True).status(escape(title)):
         yield
 
 
@@ -44,7 +45,7 @@ def _live(title: str, total: int, unit: str) -> Iterator[Advance]:
     )
 
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn(unit),

@@ -62,8 +62,12 @@ def read(path: Path) -> tuple[Image.Image, Provenance]:
         if record["version"] > VERSION:
             raise UserError(f"{path} was made by a newer restage (record version {record['version']}): update restage")
         shot = Shot.from_dict(record["shot"])
+        if shot.id != record["id"] or not isinstance(record["environment"], dict):
+            raise ValueError("it does not fit the id it carries")
         return image, Provenance(shot, record["environment"], record["pixels"], tuple(record["parents"]))
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
+    except UserError:
+        raise
+    except (ValueError, KeyError, TypeError) as error:
         raise UserError(
             f"{path} carries a damaged record of how it was made ({error}): use the original file"
         ) from None

@@ -3,12 +3,14 @@
 import hashlib
 import json
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from models import hub
 from models.errors import UserError
-from models.files import write
+from models.files import path_of, write
 from models.shot import Ref
 
 if TYPE_CHECKING:
@@ -87,7 +89,7 @@ class Vae:
 
 def locate_vae(name: str, memory: Path | None = None, config: str = "") -> Vae:
     """Find a VAE: a folder (also a whole model's, whose VAE is taken), a .safetensors file, or a hub id."""
-    path = Path(name).expanduser()
+    path = path_of(name)
     if not path.exists():
         if name.count("/") != 1 or name.startswith((".", "/", "~")) or path.suffix == ".safetensors":
             raise UserError(f"there is no VAE at {name!r}: use a hub id such as owner/vae, or a path that exists")
@@ -126,19 +128,21 @@ def file_hash(path: Path, memory: Path | None = None) -> str:
     with real.open("rb") as file:
         value = hashlib.file_digest(file, "sha256").hexdigest()
     if remembers:
-        write(remembers, json.dumps(_remembered(remembers) | {key: value}, indent=1).encode())
+        with suppress(UserError):  # only a shortcut: where it cannot be kept, the file is read again
+            write(remembers, json.dumps(_remembered(remembers) | {key: value}, indent=1).encode())
     return value
 
 
 def _remembered(memory: Path | None) -> dict[str, str]:
     try:
-        return json.loads(memory.read_text()) if memory else {}
-    except (FileNotFoundError, json.JSONDecodeError):
-        return {}  # only a shortcut: without it the files are read again
+        known = json.loads(memory.read_text()) if memory else {}
+    except (OSError, ValueError):
+        known = {}
+    return known if isinstance(known, dict) else {}
 
 
 def _split(name: str, revision: str, variant: str) -> tuple[str, str, str]:
-    if Path(name).expanduser().exists():
+    if path_of(name).exists():
         return name, revision, variant
     name, _, own_variant = name.partition("#")
     name, _, own_revision = name.partition("@")
@@ -161,7 +165,7 @@ def _path_of(name: str, revision: str, variant: str) -> Path:
         from models import toybox
 
         return toybox.folder()
-    path = Path(name).expanduser()
+    path = path_of(name)
     if path.exists():
         if path.is_file() and path.suffix != ".safetensors":
             raise UserError(f"model {name!r} is a {path.suffix or 'bare'} file: give a .safetensors file or a folder")
@@ -182,7 +186,7 @@ def _from_hub(name: str, revision: str, variant: str) -> Path:
     logging.set_verbosity_error()  # its words on an unreachable hub say less than the sentence below
     at = f" at revision {revision!r}" if revision else ""
     try:
-        wanted = {"revision": revision or None, "variant": variant or None}
+        wanted = {"revision": revision or None, "variant": variant or None, "local_files_only": not hub.reachable()}
         return Path(DiffusionPipeline.download(name, **wanted, use_safetensors=True))
     except errors.GatedRepoError:
         raise UserError(f"model {name!r} asks for an accepted licence: accept it on the hub and set HF_TOKEN") from None
@@ -203,7 +207,8 @@ def _vae_from_hub(name: str) -> Path:
     from huggingface_hub import snapshot_download
 
     try:
-        return Path(snapshot_download(name, allow_patterns=["config.json", "diffusion_pytorch_model.safetensors"]))
+        files = ["config.json", "diffusion_pytorch_model.safetensors"]
+        return Path(snapshot_download(name, allow_patterns=files, local_files_only=not hub.reachable()))
     except (OSError, ValueError):
         raise UserError(
             f"VAE {name!r} is not on this machine and cannot be had from the hub: "
@@ -217,7 +222,7 @@ def _family_of_folder(path: Path) -> Family:
         kind = json.loads(index.read_text())["_class_name"]
     except FileNotFoundError:
         raise UserError(f"{path} is not a model folder: it has no model_index.json") from None
-    except (json.JSONDecodeError, KeyError, UnicodeDecodeError):
+    except (ValueError, KeyError, TypeError):
         raise UserError(f"{index} is damaged: get the model's folder again") from None
     if kind not in FAMILIES:
         raise UserError(f"{path} holds a {kind}: restage works with {', '.join(FAMILIES)}")
@@ -246,6 +251,12 @@ def _files_of(folder: Path, variant: str, weights: bool = True) -> Iterable[Path
     for part in PARTS:
         there = sorted(each for each in (folder / part).glob("*") if each.is_file())
         yield from (each for each in there if each.suffix in (".json", ".txt"))
+        if (
+            part.startswith("tokenizer")
+            and there
+            and not {"tokenizer.json", "vocab.json"} & {each.name for each in there}
+        ):
+            raise UserError(f"{folder / part} has no tokenizer.json and no vocab.json: get the model's folder again")
         if weights:
             yield from _weights_of(folder / part, there, variant)
 
@@ -254,6 +265,9 @@ def _weights_of(part: Path, there: list[Path], variant: str) -> list[Path]:
     weights = [each for each in there if each.suffix == ".safetensors"]
     chosen = [each for each in weights if variant and f".{variant}." in each.name]
     chosen = chosen or [each for each in weights if each.stem.count(".") == 0]
+    others = sorted({each.stem.partition(".")[2] for each in weights})
+    if not chosen and others:
+        raise UserError(f"{part} has only the variant {' and '.join(others)}: set models.variant to {others[0]!r}")
     if not chosen and part.name in ("unet", "vae") and there:
         raise UserError(f"{part} has no .safetensors weights: pickled weights are not read; convert them")
     return chosen

@@ -2,17 +2,17 @@
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cache, cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from PIL import Image, ImageOps
 
-from models import embeddings, fingerprint, loading, pictures, prompt, provenance
+from models import embeddings, fingerprint, loading, pictures, prompt, provenance, single_file
 from models.errors import UserError
 from models.loading import Options
-from models.registry import Source
-from models.shot import Ref, Shot
+from models.registry import Source, file_hash
+from models.shot import Lora, Ref, Shot
 
 if TYPE_CHECKING:
     import torch
@@ -45,9 +45,9 @@ class Model:
     def __init__(self, source: Source, options: Options) -> None:
         import torch
 
-        if options.threads:
-            torch.set_num_threads(options.threads)
         self.source, self.options = source, options
+        self.threads = options.threads or _own_threads()
+        torch.set_num_threads(self.threads)
         self.device = loading.device_of(options.device)
         self.precision = loading.precision_of(options.precision, self.device)
         if self.device.startswith("cuda"):
@@ -55,6 +55,7 @@ class Model:
         self.pipe = loading.pipeline(source, options, self.device, self.precision)
         self.encoders = prompt.encoders_of(self.pipe)
         self._own_scheduler = self.pipe.scheduler  # the one put in for a batch must not colour the next one
+        self._worn: tuple[Lora, ...] | None = ()  # None: nobody knows
 
     @cached_property
     def from_image(self) -> Any:
@@ -77,7 +78,6 @@ class Model:
         copies that are thrown away: so neither neighbours nor position nor number reach the bits of a picture.
         """
         for group in _alike(shots, self._kin):
-            self._wear(group[0].loras)
             size = self.options.batch_size
             for start in range(0, len(group), size):
                 batch = group[start : start + size]
@@ -88,9 +88,12 @@ class Model:
     def _kin(self, shot: Shot) -> Hashable:
         """What the shots of one batch have in common; also, refuse shots that are not for this model."""
         if shot.model != self.source.ref or shot.vae != (self.options.vae.ref if self.options.vae else None):
-            raise UserError(
-                f"shot {shot.id} is for model {shot.model.name!r}, not for the loaded {self.source.ref.name!r}"
+            there = [self.source.ref, *([self.options.vae.ref] if self.options.vae else [])]
+            asked, loaded = (
+                " with VAE ".join(f"{each.name} ({each.hash[:10]})" for each in refs if each)
+                for refs in ((shot.model, shot.vae), there)
             )
+            raise UserError(f"shot {shot.id} is for model {asked}, not for the loaded {loaded}: load that one")
         if self.source.family == "refiner" and shot.init is None:
             raise UserError(f"model {shot.model.name!r} is a refiner: it needs a picture to start from (init)")
         strength = shot.strength if shot.init else None
@@ -110,6 +113,8 @@ class Model:
         import torch
 
         first = shots[0]
+        torch.set_num_threads(self.threads)  # of the whole process, so another model may have changed it
+        self._wear(first.loras)
         pipe = self.from_image if first.init else self.pipe
         pipe.scheduler = scheduler(first.sampler, self._own_scheduler)
         arguments = self._conditioning(shots) | {
@@ -123,7 +128,7 @@ class Model:
             arguments |= {"image": _pixels([_init(shot) for shot in shots]), "strength": first.strength}
         else:
             arguments |= {"height": first.height, "width": first.width}
-        with torch.no_grad():
+        with torch.no_grad(), loading.told_plainly(self.options, f"{first.width}x{first.height}"):
             made = pipe(**arguments, **_after_each_step(first, real, on_step, pipe)).images
         return [_image(array, shot) for array, shot in zip(made, shots, strict=True)]
 
@@ -145,35 +150,43 @@ class Model:
         }
         return {name: torch.cat(each) for name, each in named.items() if each[0] is not None}
 
-    def _wear(self, loras: Sequence[Any]) -> None:
+    def _wear(self, loras: tuple[Lora, ...]) -> None:
         """Put on exactly these LoRAs, and take off all others."""
-        if tuple(loras) == getattr(self, "_worn", ()):
+        if loras == self._worn:
             return
-        self.pipe.unload_lora_weights()
-        self._worn: tuple[Any, ...] = ()
         for lora in loras:
-            _check_hash(lora, "LoRA")
+            _check_lora(lora)
+        self._worn = None  # should anything below fail, the next shot begins by taking off what is on
+        self.pipe.unload_lora_weights()
+        for lora in loras:
             try:
                 self.pipe.load_lora_weights(lora.name, adapter_name=lora.hash)
+                self.pipe.set_adapters([lora.hash])  # which fails where the file has nothing for this model
             except Exception as error:  # the loader raises a different type for every kind of wrong file
-                why = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
-                raise UserError(f"{lora.name} is not a LoRA for model {self.source.ref.name!r} ({why})") from error
+                raise UserError(
+                    f"{lora.name} is not a LoRA for model {self.source.ref.name!r} ({single_file.why(error)})"
+                ) from error
         if loras:
             self.pipe.set_adapters([lora.hash for lora in loras], [lora.weight for lora in loras])
-        self._worn = tuple(loras)
+        self._worn = loras
 
 
 def scheduler(sampler: str, like: Any) -> Any:
-    """A fresh sampler by name, with what the model says of its own (betas, prediction type, spacing)."""
+    """A fresh sampler by name, with what the model says of its own (betas, prediction type, spacing).
+
+    What makes the difference between two names is said here, whatever the model's own sampler is.
+    """
     import diffusers
 
+    plain: dict[str, Any] = {"use_karras_sigmas": False, "use_exponential_sigmas": False, "use_beta_sigmas": False}
+    multistep = plain | {"algorithm_type": "dpmsolver++", "solver_order": 2, "solver_type": "midpoint"}
     kind, extra = {
-        "euler": (diffusers.EulerDiscreteScheduler, {}),
+        "euler": (diffusers.EulerDiscreteScheduler, plain),
         "euler a": (diffusers.EulerAncestralDiscreteScheduler, {}),
-        "dpm++ 2m": (diffusers.DPMSolverMultistepScheduler, {"use_karras_sigmas": False}),
-        "dpm++ 2m karras": (diffusers.DPMSolverMultistepScheduler, {"use_karras_sigmas": True}),
+        "dpm++ 2m": (diffusers.DPMSolverMultistepScheduler, multistep),
+        "dpm++ 2m karras": (diffusers.DPMSolverMultistepScheduler, multistep | {"use_karras_sigmas": True}),
         "ddim": (diffusers.DDIMScheduler, {"clip_sample": False, "set_alpha_to_one": False}),
-        "unipc": (diffusers.UniPCMultistepScheduler, {}),
+        "unipc": (diffusers.UniPCMultistepScheduler, plain | {"solver_order": 2, "solver_type": "bh2"}),
         "lcm": (diffusers.LCMScheduler, {"clip_sample": False}),
     }[sampler]
     return kind.from_config(like.config, **extra)
@@ -190,13 +203,13 @@ def _alike(shots: Iterable[Shot], kin: Callable[[Shot], Hashable]) -> list[list[
 def _after_each_step(shot: Shot, real: int, on_step: Stepped | None, pipe: Any) -> dict[str, Any]:
     """What the pipeline does after a step: tell the caller, and leave guidance behind where the shot says so."""
     last_guided = _guided_steps(shot)
-    cut = shot.guidance > 1 and 0 < last_guided < shot.denoising_steps
+    cut = 0 < last_guided < shot.denoising_steps
     tensors = [
         name for name in pipe._callback_tensor_inputs if name in ("prompt_embeds", "add_text_embeds", "add_time_ids")
     ]
 
     def after(pipe: Any, step: int, _: Any, values: dict[str, Any]) -> dict[str, Any]:
-        if cut and step + 1 == last_guided:
+        if cut and step + 1 == last_guided and pipe.do_classifier_free_guidance:
             pipe._guidance_scale = 0.0  # below 1 the pipeline asks the network once a step, without the negative half
             values = {name: value.chunk(2)[1] if name in tensors else value for name, value in values.items()}
         if on_step:
@@ -232,12 +245,12 @@ def _pixels(images: Sequence[Image.Image]) -> "torch.Tensor":
 def _init(shot: Shot) -> Image.Image:
     """The picture to start from, checked to be the one that the shot means, cut and scaled to the shot's size."""
     assert shot.init is not None
-    image = pictures.open_picture(Path(shot.init.name))
+    image = pictures.rgb(pictures.open_picture(Path(shot.init.name)))
     if fingerprint.pixel_hash(image) != shot.init.hash:
         raise UserError(
             f"init picture {shot.init.name} has changed since shot {shot.id} was planned: plan the shot again"
         )
-    return ImageOps.fit(pictures.rgb(image), (shot.width, shot.height), Image.Resampling.LANCZOS)
+    return ImageOps.fit(image, (shot.width, shot.height), Image.Resampling.LANCZOS)
 
 
 @lru_cache(maxsize=64)
@@ -248,11 +261,19 @@ def _embedding(ref: Ref) -> embeddings.Embedding:
     return made
 
 
-def _check_hash(ref: Ref, kind: str) -> None:
-    from models.registry import file_hash
-
-    path = Path(ref.name)
+def _check_lora(lora: Lora) -> None:
+    path = Path(lora.name)
     if not path.is_file():
-        raise UserError(f"{kind} {ref.name} is gone: put the file back")
-    if file_hash(path) != ref.hash:
-        raise UserError(f"{kind} {ref.name} has changed since the shot was planned: plan the shot again")
+        raise UserError(f"LoRA {lora.name} is gone: put the file back")
+    if path.suffix != ".safetensors":
+        raise UserError(f"LoRA {lora.name} is a {path.suffix or 'bare'} file: give a .safetensors file")
+    if file_hash(path) != lora.hash:
+        raise UserError(f"LoRA {lora.name} has changed since the shot was planned: plan the shot again")
+
+
+@cache
+def _own_threads() -> int:
+    """As many as torch takes where nobody says anything; asked once, before anybody has."""
+    import torch
+
+    return torch.get_num_threads()

@@ -23,7 +23,8 @@ SAMPLERS: dict[str, tuple[str, ...]] = {
     "lcm": (),
 }
 MAX_SIDE = 4096
-MAX_STEPS = 1000
+MAX_STEPS = 500  # samplers have 1000 times to choose from, and some fail or stand still near that
+MOST_STEPS = {"lcm": 50}  # distilled on 50
 MAX_SEED = 2**63 - 1
 
 
@@ -38,6 +39,9 @@ class Ref:
 @dataclass(frozen=True)
 class Lora(Ref):
     weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "weight", _number("the weight of a LoRA", self.weight))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +68,8 @@ class Shot:
         def put(name: str, value: Any) -> None:
             object.__setattr__(self, name, value)
 
+        for name in ("prompt", "negative"):
+            _text(name, getattr(self, name))
         for name in ("guidance", "guidance_until", "strength"):
             put(name, _number(name, getattr(self, name)))
         for name in ("seed", "width", "height", "steps"):
@@ -102,6 +108,8 @@ class Shot:
             )
         try:
             made = dict(values)
+            if not made.get("model"):
+                raise TypeError("it names no model")
             for name in ("model", "vae", "init"):
                 made[name] = Ref(**made[name]) if made.get(name) else None
             made["embeddings"] = tuple(Ref(**each) for each in made.get("embeddings", ()))
@@ -133,7 +141,8 @@ def _check(shot: Shot) -> None:
             raise UserError(f"{name} {side} is not a multiple of 8: use {f'{low} or ' if low else ''}{high}")
         if not 8 <= side <= MAX_SIDE:
             raise UserError(f"{name} {side} is out of range: use 8 to {MAX_SIDE}")
-    ranges = {"seed": (0, MAX_SEED), "steps": (1, MAX_STEPS), "guidance": (0, 100), "guidance_until": (0, 1)}
+    most = MOST_STEPS.get(shot.sampler, MAX_STEPS)
+    ranges = {"seed": (0, MAX_SEED), "steps": (1, most), "guidance": (0, 100), "guidance_until": (0, 1)}
     for name, (low, high) in (ranges | {"strength": (0, 1)}).items():
         if not low <= getattr(shot, name) <= high:
             raise UserError(f"{name} {getattr(shot, name)} is out of range: use {low} to {high}")
@@ -142,10 +151,17 @@ def _check(shot: Shot) -> None:
         raise UserError(f"strength {shot.strength} leaves none of the {shot.steps} steps: use {least} or more")
 
 
+def _text(name: str, value: Any) -> None:
+    try:
+        value.encode()
+    except (AttributeError, UnicodeEncodeError):
+        raise UserError(f"{name} {value!r} is not text: write it in UTF-8") from None
+
+
 def _number(name: str, value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise UserError(f"{name} {value!r} is not a number: use one such as {5.0 if name == 'guidance' else 0.6}")
-    return float(value)
+    return float(value) + 0.0  # no negative zero: it equals zero and would have another id
 
 
 def _whole(name: str, value: Any) -> int:

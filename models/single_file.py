@@ -4,11 +4,18 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from models import hub
 from models.errors import UserError
 
 if TYPE_CHECKING:
     import torch
 
+# What the hub keeps for files that come without: by family, since a VAE alone does not tell whose it is.
+HUB_CONFIGURATIONS = {
+    "sdxl": "stabilityai/stable-diffusion-xl-base-1.0",
+    "refiner": "stabilityai/stable-diffusion-xl-refiner-1.0",
+    "sd1": "stable-diffusion-v1-5/stable-diffusion-v1-5",
+}
 # Where a checkpoint keeps the weights of which part. Around them stand tensors that come and go: EMA, losses, positions.
 CHECKPOINT_NAMES = {
     "unet": ("model.diffusion_model.",),
@@ -50,10 +57,13 @@ def _load(kind: Any, path: Path, config: str, wanted: dict[str, Any]) -> Any:
     with safe_open(path, "pt"):  # a torn file is told apart from a wrong configuration
         pass
     try:
+        if not (config and Path(config).is_dir()) and not hub.reachable():
+            wanted = wanted | {"local_files_only": True}
         return kind.from_single_file(str(path), config=config or None, **wanted)
     except Exception as error:  # the loader raises a different type for every kind of difference
         if isinstance(error, OSError) and not (config and Path(config).is_dir()):
-            needs = f"needs the configuration {config!r}" if config else "is a single file without its configuration"
+            named = config and config not in HUB_CONFIGURATIONS.values()
+            needs = f"needs the configuration {config!r}" if named else "is a single file without its configuration"
             raise UserError(
                 f"{path} {needs}, and the hub that has it cannot be reached: "
                 "set models.config to a local folder of the same architecture"

@@ -4,7 +4,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from models.errors import UserError
 from models.files import write
 from models.shot import Shot
 
@@ -29,11 +28,6 @@ class Artifacts:
         """Write a picture, its provenance beside it first: whoever sees the picture finds both."""
         path = self.picture(picture.shot.id)
         record = picture.provenance.as_json().encode()
-        try:
-            write(path.with_suffix(".json"), record)
-            write(path, picture.png())
-        except OSError as error:
-            raise UserError(
-                f"{path} cannot be written ({error.strerror}): free space or check the folder's rights"
-            ) from error
+        write(path.with_suffix(".json"), record)
+        write(path, picture.png())
         return path

@@ -1,19 +1,20 @@
 """Make the pictures of shots: what exists is left alone, what is done is on disk at once."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from models import embeddings as words
 from models import provenance, registry
 from models.errors import UserError
 from models.fingerprint import pixel_hash
 from models.loading import Options
-from models.pictures import open_picture
+from models.pictures import open_picture, rgb
 from models.progress import bar, waiting
 from models.registry import Source
 from models.sheet import contact_sheet
-from models.shot import Ref, Shot
+from models.shot import Lora, Ref, Shot
 from tasks.artifacts import Artifacts
 from tasks.settings import Loaded
 
@@ -54,6 +55,8 @@ def shots(
     seed: int = 0,
     count: int = 1,
     init: Path | None = None,
+    embeddings: Sequence[Path] = (),
+    loras: Mapping[Path, float] | None = None,
     **changes: float | str | None,
 ) -> list[Shot]:
     """Shots of one prompt that differ by seed. `changes` take the place of what the settings say."""
@@ -62,12 +65,20 @@ def shots(
     known |= {name: getattr(knobs, name) or machine.source.side for name in ("width", "height")}
     known |= {name: value for name, value in changes.items() if value is not None}
     if init:
-        known["init"] = Ref(str(init), pixel_hash(open_picture(init)))
+        known["init"] = Ref(str(init.resolve()), pixel_hash(rgb(open_picture(init))))
+    known["embeddings"] = tuple(Ref(str(path.resolve()), words.read(path).hash) for path in embeddings)
+    known["loras"] = tuple(_lora(path, weight) for path, weight in (loras or {}).items())
     if not prompt.strip():
         raise UserError("the prompt is empty: say what the picture shows")
     vae = machine.options.vae.ref if machine.options.vae else None
     first = Shot(prompt=prompt, model=machine.source.ref, vae=vae, seed=seed, **known)
     return [first.but(seed=seed + number) for number in range(count)]
+
+
+def _lora(path: Path, weight: float) -> Lora:
+    if not path.is_file():
+        raise UserError(f"there is no LoRA file at {path}: check the path")
+    return Lora(str(path.resolve()), registry.file_hash(path), weight)
 
 
 def generate(shots: Sequence[Shot], machine: Machine, artifacts: Artifacts, title: str = "pictures") -> list[Path]:

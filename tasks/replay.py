@@ -1,6 +1,7 @@
 """Make a picture again from what its file says, and tell whether it came out the same."""
 
 import io
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -13,7 +14,7 @@ from models.files import write
 from models.loading import Options
 from models.progress import bar, waiting
 from models.sdxl import Model
-from tasks.settings import Loaded
+from tasks.settings import Loaded, Models
 
 Verdict = Literal["identical", "different", "other environment"]
 
@@ -52,7 +53,7 @@ def replay(path: Path, loaded: Loaded) -> Replay:
     source = registry.locate(loaded.place(shot.model.name), memory=memory, config=config)
     vae = registry.locate_vae(loaded.place(shot.vae.name), memory, config) if shot.vae else None
     with waiting(f"loading {source.ref.name}"):
-        model = registry.load(source, replace(_as_recorded(record.environment), vae=vae))
+        model = registry.load(source, replace(_as_recorded(record.environment, loaded.settings.models), vae=vae))
     moved = [
         f"{kind}: {then.name} {then.hash[:12]} -> {now.hash[:12]}"
         for kind, then, now in (("model", shot.model, source.ref), ("vae", shot.vae, vae.ref if vae else None))
@@ -68,22 +69,23 @@ def _one(model: Model, shot: Any) -> Image.Image:
         return next(model.generate([shot], advance)).image
 
 
-def _as_recorded(environment: Any) -> Options:
-    """The options under which the picture was made; where they cannot be had here, this machine's own."""
+def _as_recorded(environment: Mapping[str, Any], knobs: Models) -> Options:
+    """The options under which the picture was made; on another device, what the settings say for this one."""
+    from models.fingerprint import device_name
     from models.loading import device_of
 
     try:
-        device = device_of(str(environment["device"]))
+        device = device_of(str(environment.get("device")))
     except UserError:
-        device = "auto"
-    same = device == environment.get("device")
+        device = device_of(knobs.device)
+    there = environment.get("device") == device and environment.get("device_name") == device_name(device)
     return Options(
         device=device,
-        precision=environment.get("dtype", "auto") if same else "auto",
-        memory=environment.get("memory", "none") if same else "none",
-        compile=environment.get("compile", "off") if same else "off",
-        batch_size=int(environment.get("batch_size", 1)),
-        threads=int(environment.get("threads", 0)),
+        precision=environment.get("dtype", "auto") if there else knobs.precision,
+        memory=environment.get("memory", "none") if there else knobs.memory,
+        compile=environment.get("compile", "off") if there else knobs.compile,
+        batch_size=environment.get("batch_size", 1),
+        threads=environment.get("threads", 0),
     )
 
 

@@ -15,6 +15,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from pydantic_settings.sources import DotEnvSettingsSource, EnvSettingsSource
 
 from models.errors import UserError
+from models.files import path_of
 from models.shot import MAX_SIDE, MAX_STEPS, sampler_name
 
 PREFIX = "RESTAGE_"
@@ -140,11 +141,11 @@ class Loaded:
 
     @property
     def studio(self) -> Path:
-        return self.folder / Path(self.settings.storage.studio).expanduser()
+        return self.folder / path_of(self.settings.storage.studio)
 
     def place(self, name: str) -> str:
         """A model's name as it is, or as a path where there is such a file beside the settings."""
-        beside = self.folder / Path(name).expanduser() if name and name != "toybox" else None
+        beside = self.folder / path_of(name) if name and name != "toybox" else None
         return str(beside) if beside and beside.exists() else name
 
     def rows(self) -> Iterator[tuple[str, Any, str]]:
@@ -158,7 +159,7 @@ class Loaded:
 
 def load(path: Path | None = None) -> Loaded:
     """Read the settings: environment before env file before secrets directory before settings.toml before defaults."""
-    file = Path(path or os.environ.get("RESTAGE_SETTINGS") or "settings.toml").expanduser()
+    file = path_of(path or os.environ.get("RESTAGE_SETTINGS") or "settings.toml")
     if not file.is_file():
         raise UserError(f"there is no settings file at {file}: go to the folder that has one, or give --settings FILE")
     folder = file.resolve().parent
@@ -211,7 +212,7 @@ def _toml(file: Path) -> dict[str, Any]:
 
 
 def _secrets_dir(folder: Path) -> Path:
-    return Path(os.environ.get("RESTAGE_SECRETS_DIR") or folder / "secrets").expanduser()
+    return path_of(os.environ.get("RESTAGE_SECRETS_DIR") or folder / "secrets")
 
 
 def _secret_files(folder: Path) -> dict[str, Any]:
@@ -227,9 +228,14 @@ def _secret_files(folder: Path) -> dict[str, Any]:
 
 
 def _env_file(folder: Path) -> Path:
-    file = Path(os.environ.get("RESTAGE_ENV_FILE") or folder / ".env").expanduser()
+    file = path_of(os.environ.get("RESTAGE_ENV_FILE") or folder / ".env")
     if "RESTAGE_ENV_FILE" in os.environ and not file.is_file():
         raise UserError(f"RESTAGE_ENV_FILE names {file}, which does not exist: create it or unset the variable")
+    try:
+        if file.is_file():
+            file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{file} cannot be read ({type(error).__name__}): make it a readable UTF-8 text file") from None
     return file
 
 

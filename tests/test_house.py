@@ -34,6 +34,8 @@ def copy(tmp_path: Path) -> Path:
         ("models/shot.py", "import prefect"),
         ("tasks/generate.py", "from tasks import replay"),
         ("tasks/generate.py", "from flows import cli"),
+        ("tasks/settings.py", "from tasks import generate"),
+        ("tasks/artifacts.py", "from tasks import replay"),
         ("board/__init__.py", "from flows import cli"),
     ],
 )

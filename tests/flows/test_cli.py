@@ -57,6 +57,26 @@ def test_image_to_image_from_the_command_line(run: Run, project: Path) -> None:
     assert run("replay", out.strip())[0] == 0
 
 
+def test_a_learned_word_and_a_lora(run: Run, project: Path) -> None:
+    import torch
+
+    from models import embeddings
+    from tests.models.test_sdxl import lora
+
+    word = embeddings.Embedding("<pip>", (torch.ones(2, 32), torch.ones(2, 48)))
+    embeddings.write(project / "pip.safetensors", word, {})
+    ink = Path(lora(project, None, 1).name).name
+    shots = {
+        tuple(words): run("generate", "<pip> in the forest", *words)
+        for words in ([], ["--embedding", "pip.safetensors"], ["--lora", ink], ["--lora", f"{ink}:0.5"])
+    }
+    assert all(code == 0 for code, _, _ in shots.values())
+    assert len({out for _, out, _ in shots.values()}) == 4
+    assert "No learned word '<pip>' is known" in shots[()][2]
+    assert "note:" not in shots["--embedding", "pip.safetensors"][2]
+    assert all(run("replay", out.strip())[0] == 0 for _, out, _ in shots.values())
+
+
 def test_the_prompt_is_linted(run: Run) -> None:
     _, _, err = run("generate", "a ((red cat, cat++", "--negative", "<pip>")
     assert "note: prompt: Each of 2 '(' is never closed" in err
@@ -75,6 +95,10 @@ def test_the_prompt_is_linted(run: Run) -> None:
         (["--init", "torn.png"], "torn.png is torn or not a picture"),
         (["--init", "bomb.png"], "bomb.png is too large"),
         (["--strength", "0.5"], "--strength says how far to go from a picture: give that picture with --init"),
+        (["--sheet", "folder"], "'folder' is not the name of a picture: end it in .png"),
+        (["--lora", "gone.safetensors:0.5"], "there is no LoRA file at gone.safetensors"),
+        (["--embedding", "gone.safetensors"], "there is no embedding file gone.safetensors"),
+        (["--size", "9" * 5000 + "x8"], "size '99"),
         (["--settings", "none.toml"], "there is no settings file at none.toml"),
     ],
 )

@@ -540,7 +540,7 @@ def test_a_local_openai_checkpoint_points_to_quickgelu(copied: Path, architectur
     [
         ({"precision": "fp8"}, "CLIP precision 'fp8' is unknown: use fp32, bf16, fp16"),
         ({"batch_size": 0}, "CLIP batch size 0 is too small: use 1 or more"),
-        ({"device": "gpu"}, "the device 'gpu' is not to be had here ("),
+        ({"device": "gpu"}, "device 'gpu' is unknown: use auto, cpu, cuda"),
     ],
 )
 def test_wrong_options_are_named(folder: Path, options: dict[str, object], sentence: str) -> None:

@@ -118,7 +118,7 @@ def test_neighbours_never_weigh_the_same(prompt: str) -> None:
         ("a (red cat)--", "'--' at character 12 is compel's emphasis; write (word:1.2) instead."),
         (
             "<lora:film:0.8> a cat",
-            "'<lora:film:0.8>' is read as plain text; LoRA files are named in the settings, not in the prompt.",
+            "'<lora:film:0.8>' is read as plain text; a LoRA is given beside the prompt, not in it.",
         ),
         (
             "a [cat:dog:0.5]",

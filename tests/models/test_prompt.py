@@ -534,7 +534,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.
         raise OSError("no space left on device")
 
     monkeypatch.setattr("os.fsync", full)
-    with pytest.raises(OSError, match="no space"):
+    with pytest.raises(UserError, match="no space"):
         write(path, word(seed=2), {})
     assert read(path) == word()
     assert list(tmp_path.iterdir()) == [path]

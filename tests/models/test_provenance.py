@@ -79,10 +79,22 @@ def with_record(path: Path, record: object) -> Path:
         ([1, 2], "carries a damaged record"),
         ({"version": 99}, "was made by a newer restage .record version 99.: update restage"),
         ({"version": 1, "shot": {"prompt": 1}, "environment": {}, "pixels": "", "parents": []}, "is not a shot"),
+        ({"version": 1, "shot": {"prompt": "a", "model": None}, "environment": {}}, "is not a shot .it names no model"),
     ],
 )
 def test_damaged_records(record: object, sentence: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=sentence):
+        provenance.read(with_record(tmp_path / "a.png", record))
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [{"id": "0" * 24}, {"environment": []}, {"shot": {"width": 128}}, {"shot": {"seed": 8}}, {"shot": {"prompt": 5}}],
+)
+def test_a_record_that_was_edited(edit: dict, picture: Picture, tmp_path: Path) -> None:
+    record = json.loads(picture.provenance.as_json())
+    record |= {**edit, "shot": record["shot"] | edit.get("shot", {})}
+    with pytest.raises(UserError, match="carries a damaged record|is not text"):
         provenance.read(with_record(tmp_path / "a.png", record))
 
 
@@ -104,7 +116,7 @@ def test_pictures_that_cannot_be_opened(picture: Picture, tmp_path: Path) -> Non
     (tmp_path / "text.png").write_text("not a picture")
     (tmp_path / "empty.png").write_bytes(b"")
     bomb(tmp_path / "bomb.png", 20_000, 10_000)
-    bomb(tmp_path / "larger.png", 10_000, 8_000)
+    bomb(tmp_path / "larger.png", 10_000, 10_000)
     (tmp_path / "plain.png").write_bytes(b"")
     Image.new("RGB", (8, 8)).save(tmp_path / "plain.png")
     for name, sentence in {
@@ -112,7 +124,7 @@ def test_pictures_that_cannot_be_opened(picture: Picture, tmp_path: Path) -> Non
         "text.png": "is not a picture that can be read",
         "empty.png": "is not a picture that can be read",
         "bomb.png": "is too large.* the limit is 64 megapixels",
-        "larger.png": r"is too large \(10000x8000, 80 megapixels\): the limit is 64 megapixels",
+        "larger.png": r"is too large \(10000x10000, 100 megapixels\): the limit is 64 megapixels",
         "plain.png": "carries no record of how it was made",
         "gone.png": "there is no picture at",
     }.items():
@@ -159,6 +171,25 @@ for number in range(1_000_000):
         content = target.read_bytes()
         assert len(content) == 3_000_000
         assert len(set(content)) == 1
+
+
+def test_what_a_killed_run_left_is_swept_away(tmp_path: Path) -> None:
+    import os
+
+    old, fresh = tmp_path / ".file.aaaaaaaa.part", tmp_path / ".file.bbbbbbbb.part"
+    for half in (old, fresh):
+        half.write_bytes(b"half")
+    os.utime(old, (0, 0))
+    files.write(tmp_path / "file", b"whole")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [fresh.name, "file"]
+
+
+@pytest.mark.parametrize("place", ["folder", "file/below", "/proc/none/x"])
+def test_what_cannot_be_written_is_one_sentence(place: str, tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="cannot be written .*: free space, check the rights or choose another place"):
+        files.write(tmp_path / place, b"x")
 
 
 def test_environments_that_differ_say_in_what(picture: Picture) -> None:

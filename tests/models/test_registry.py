@@ -60,8 +60,10 @@ def test_large_files_are_hashed_once(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert registry.file_hash(large, memory) == "remembered"
     large.write_bytes(b"b" * 100)  # another time of change: read again
     assert registry.file_hash(large, memory) not in ("remembered", first)
-    memory.write_text("torn {")
-    assert registry.file_hash(large, memory)
+    for broken in (b"torn {", b"[]", b"\xff\xfe"):
+        memory.write_bytes(broken)
+        assert registry.file_hash(large, memory)
+    assert registry.file_hash(large, large / "below a file") == registry.file_hash(large)
 
 
 def test_the_last_model_stays_loaded(sdxl: Source, sd1: Source) -> None:
@@ -120,12 +122,68 @@ def test_broken_folders(copy: Path, tmp_path: Path) -> None:
     (copy / "model_index.json").write_text('{"_class_name": "FluxPipeline"}')
     with pytest.raises(UserError, match="holds a FluxPipeline: restage works with StableDiffusionXLPipeline"):
         registry.locate(str(copy))
-    (copy / "model_index.json").write_text("{")
+    for broken in ("{", "[]"):
+        (copy / "model_index.json").write_text(broken)
+        with pytest.raises(UserError, match=r"model_index\.json is damaged"):
+            registry.locate(str(copy))
     with pytest.raises(UserError, match=r"model_index\.json is damaged"):
         registry.locate(str(copy))
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match=r"is not a model folder: it has no model_index\.json"):
         registry.locate(str(tmp_path / "empty"))
+
+
+@pytest.mark.parametrize("part", ["text_encoder", "text_encoder_2", "unet", "vae"])
+def test_a_missing_tensor_is_never_made_up(part: str, copy: Path) -> None:
+    from safetensors.torch import load_file
+
+    (path,) = (copy / part).glob("*.safetensors")
+    tensors = load_file(path)
+    tensors.pop(next(name for name in tensors if name.endswith("q_proj.weight") or name.endswith("conv1.weight")))
+    save_file(tensors, path, {"format": "pt"})
+    with pytest.raises(UserError, match=r"cannot be loaded \(.*(lacks|missing).*\): get its files again") as caught:
+        Model(registry.locate(str(copy)), Options())
+    assert "\n" not in str(caught.value)
+
+
+def test_only_a_variant_and_no_tokenizer(copy: Path) -> None:
+    weights = copy / "unet" / "diffusion_pytorch_model.safetensors"
+    weights.rename(weights.with_name("diffusion_pytorch_model.fp16.safetensors"))
+    with pytest.raises(UserError, match=r"unet has only the variant fp16: set models\.variant to 'fp16'"):
+        registry.locate(str(copy))
+    assert registry.locate(str(copy), variant="fp16")
+    (copy / "tokenizer" / "tokenizer.json").unlink()
+    with pytest.raises(UserError, match=r"tokenizer has no tokenizer\.json"):
+        registry.locate(str(copy), variant="fp16")
+
+
+def test_without_a_network_it_is_said_at_once_and_in_one_line(tmp_path: Path) -> None:
+    """Not in offline mode: at a closed port of this machine."""
+    import os
+    import subprocess
+    import sys
+
+    code = """
+import sys
+from models.errors import UserError
+from models import registry
+for name in ("owner/model", "owner/vae"):
+    try:
+        (registry.locate if name.endswith("model") else registry.locate_vae)(name)
+    except UserError as error:
+        print(error)
+"""
+    outside = {key: value for key, value in os.environ.items() if key != "HF_HUB_OFFLINE"}
+    outside |= {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": str(tmp_path), "NO_PROXY": "127.0.0.1"}
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=outside, timeout=60)
+    assert run.stdout.count("\n") == 2, run.stdout
+    assert "the hub cannot be reached" in run.stdout
+    assert run.stderr == ""
+
+
+def test_a_home_that_does_not_exist() -> None:
+    with pytest.raises(UserError, match="names a home folder that does not exist: write the path in full"):
+        registry.locate("~nobody-here/model")
 
 
 def test_weights_of_another_shape_are_refused_by_name(copy: Path) -> None:
@@ -143,6 +201,13 @@ def test_files_that_are_no_checkpoint(tmp_path: Path) -> None:
     (tmp_path / "old.ckpt").write_bytes(b"pickle")
     with pytest.raises(UserError, match=r"is a \.ckpt file: give a \.safetensors file or a folder"):
         registry.locate(str(tmp_path / "old.ckpt"))
+
+
+def test_the_scaling_of_a_vae_is_part_of_it(sdxl_folder: Path, tmp_path: Path) -> None:
+    other = shutil.copytree(sdxl_folder / "vae", tmp_path / "vae")
+    config = json.loads((other / "config.json").read_text()) | {"scaling_factor": 0.5}
+    (other / "config.json").write_text(json.dumps(config))
+    assert registry.locate_vae(str(other)).ref != registry.locate_vae(str(sdxl_folder)).ref
 
 
 def test_vaes_by_name(sdxl_folder: Path, sdxl: Source, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The wrapper on real, tiny SDXL and SD 1.x pipelines: the same shot is the same picture, whoever is beside it."""
 
+import inspect
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -117,8 +118,39 @@ def test_image_to_image(family: str, shot: Shot, sketch: Ref, request: pytest.Fi
     start = numpy.asarray(Image.open(sketch.name).resize((64, 64)), dtype=float)
     weak, _, full = (abs(numpy.asarray(found[each.id].image, dtype=float) - start).mean() for each in begun)
     assert weak != full
+    black = Image.new("RGB", (64, 64))
+    black.save(f"{sketch.name}.black.png")
+    other = begun[1].but(init=Ref(f"{sketch.name}.black.png", pixel_hash(black)))
+    assert hashes(model, [other])[other.id] != found[begun[1].id].provenance.pixels
     # A picture made between two others from text alone changes neither.
     assert hashes(model, [begun[2], text_only, begun[0]])[begun[0].id] == found[begun[0].id].provenance.pixels
+
+
+def test_image_to_image_equals_the_plain_pipeline(sdxl: Source, shot: Shot, tmp_path: Path) -> None:
+    from diffusers import AutoPipelineForImage2Image
+
+    image = Image.radial_gradient("L").resize((64, 64)).convert("RGB")
+    image.save(tmp_path / "init.png")
+    begun = shot.but(init=Ref(str(tmp_path / "init.png"), pixel_hash(image)), strength=0.5, steps=6)
+    model = Model(sdxl, Options(batch_size=1))
+    plain = AutoPipelineForImage2Image.from_pipe(model.pipe)(
+        prompt=shot.prompt, image=image, strength=0.5, num_inference_steps=6, guidance_scale=5.0,
+        generator=[torch.Generator().manual_seed(1)],
+    ).images[0]  # fmt: skip
+    assert hashes(model, [begun])[begun.id] == pixel_hash(plain)
+
+
+def test_transparency_of_an_init_picture_is_part_of_it(model: Model, shot: Shot, tmp_path: Path) -> None:
+    """It lies on white, and the hash is of what is used."""
+    from models.pictures import open_picture, rgb
+
+    refs = []
+    for alpha in (0, 255):
+        path = tmp_path / f"{alpha}.png"
+        Image.new("RGBA", (64, 64), (200, 30, 30, alpha)).save(path)
+        refs.append(Ref(str(path), pixel_hash(rgb(open_picture(path)))))
+    assert refs[0] != refs[1]
+    assert len(set(hashes(model, [shot.but(init=ref) for ref in refs]).values())) == 2
 
 
 def test_init_picture_gone_or_changed(model: Model, shot: Shot, sketch: Ref, tmp_path: Path) -> None:
@@ -174,6 +206,9 @@ def test_loras_are_put_on_and_taken_off(sdxl: Source, shot: Shot, tmp_path: Path
     found = hashes(model, wearing)
     assert len({*bare.values(), *found.values()}) == 4
     assert hashes(model, [shot, *wearing[::-1]]) == bare | found
+    undressed, dressed = model.generate([shot, shot.but(seed=2)]), model.generate([wearing[0]])
+    seen = {picture.shot.id: picture.provenance.pixels for picture in (next(undressed), next(dressed), next(undressed))}
+    assert seen == {**bare, wearing[0].id: found[wearing[0].id], **hashes(model, [shot.but(seed=2)])}
 
 
 def test_a_file_that_is_no_lora(sdxl: Source, shot: Shot, tmp_path: Path) -> None:
@@ -184,7 +219,60 @@ def test_a_file_that_is_no_lora(sdxl: Source, shot: Shot, tmp_path: Path) -> Non
         hashes(model, [shot.but(loras=(Lora(str(path), registry.file_hash(path)),))])
     with pytest.raises(UserError, match=r"LoRA .*gone.* is gone"):
         hashes(model, [shot.but(loras=(Lora(str(tmp_path / "gone"), "x"),))])
-    assert hashes(model, [shot])
+    with pytest.raises(UserError, match=r"is a \.bin file: give a \.safetensors file"):
+        path.rename(tmp_path / "no.bin")
+        hashes(model, [shot.but(loras=(Lora(str(tmp_path / "no.bin"), "x"),))])
+
+
+@pytest.mark.parametrize("content", [b"not tensors", "foreign"])
+def test_a_lora_that_fails_leaves_none_on(content: object, sdxl: Source, shot: Shot, tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    model = Model(sdxl, Options(batch_size=1))
+    bare, good, bad = hashes(model, [shot]), lora(tmp_path, model.pipe, 1), tmp_path / "bad.safetensors"
+    if isinstance(content, bytes):
+        bad.write_bytes(content)
+    else:
+        save_file({"unet.foo.lora_A.weight": torch.ones(2, 4), "unet.foo.lora_B.weight": torch.ones(4, 2)}, bad)
+    both = (Lora(good.name, good.hash), Lora(str(bad), registry.file_hash(bad)))
+    with pytest.raises(UserError, match=r"bad\.safetensors is not a LoRA for model") as caught:
+        hashes(model, [shot.but(loras=both)])
+    assert "\n" not in str(caught.value)
+    assert hashes(model, [shot]) == bare
+
+
+@pytest.mark.parametrize("own", [{"use_karras_sigmas": True}, {"algorithm_type": "sde-dpmsolver++", "solver_order": 3}])
+def test_a_sampler_is_what_its_name_says_whatever_the_model_brings(own: dict, model: Model) -> None:
+    from models.sdxl import scheduler
+
+    like = type(model.pipe.scheduler).from_config(model.pipe.scheduler.config)
+    like.register_to_config(**own)
+    for name in SAMPLERS:
+        sampler = scheduler(name, like)
+        made = sampler.config
+        if "use_karras_sigmas" in inspect.signature(type(sampler)).parameters:  # others keep the word and ignore it
+            assert made.use_karras_sigmas == name.endswith("karras")
+        if name.startswith("dpm++"):
+            assert (made.algorithm_type, made.solver_order) == ("dpmsolver++", 2)
+        assert made.beta_start == like.config.beta_start
+
+
+def test_another_model_does_not_change_how_many_threads_this_one_uses(sdxl: Source, shot: Shot) -> None:
+    one = Model(sdxl, Options(batch_size=1))
+    two = Model(sdxl, Options(batch_size=1, threads=2))
+    assert next(two.generate([shot])).environment["threads"] == 2
+    assert next(one.generate([shot])).environment["threads"] == 1
+
+
+def test_too_little_memory_says_what_to_change(sdxl: Source, shot: Shot) -> None:
+    model = Model(sdxl, Options(batch_size=2))
+
+    def full(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    model.pipe.unet.register_forward_pre_hook(full)
+    with pytest.raises(UserError, match="too little memory for 64x64 in batches of 2: set models.batch_size to 1"):
+        hashes(model, [shot])
 
 
 def test_another_vae(sdxl_folder: Path, shot: Shot, tmp_path: Path) -> None:
@@ -192,8 +280,9 @@ def test_another_vae(sdxl_folder: Path, shot: Shot, tmp_path: Path) -> None:
     vae = registry.locate_vae(str(tmp_path / "vae"))
     model = Model(registry.locate(str(sdxl_folder)), Options(batch_size=4, vae=vae))
     other = shot.but(vae=vae.ref)
-    assert hashes(model, [other])
-    with pytest.raises(UserError, match="not for the loaded"):
+    own = Model(model.source, Options(batch_size=4))
+    assert list(hashes(model, [other]).values()) != list(hashes(own, [shot]).values())
+    with pytest.raises(UserError, match=r"is for model .*, not for the loaded .* with VAE .*: load that one"):
         hashes(model, [shot])
 
 

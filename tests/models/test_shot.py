@@ -66,6 +66,15 @@ def test_whole_and_broken_numbers_of_the_same_value_are_equal() -> None:
     assert BASE.but(guidance=7).id == BASE.but(guidance=7.0).id
 
 
+def test_zero_has_one_sign() -> None:
+    assert BASE.but(guidance=-0.0).id == BASE.but(guidance=0.0).id
+
+
+def test_the_weight_of_a_lora_is_a_number() -> None:
+    with pytest.raises(UserError, match="the weight of a LoRA nan is not a number"):
+        Lora("ink", "l1", float("nan"))
+
+
 @given(
     prompt=st.text(min_size=1),
     seed=st.integers(0, 2**63 - 1),
@@ -92,8 +101,11 @@ def test_a_shot_of_a_newer_version_is_refused() -> None:
         ({"width": 1000, "height": 1001}, "height 1001 is not a multiple of 8: use 1000 or 1008"),
         ({"width": 0}, "width 0 is out of range: use 8 to 4096"),
         ({"width": 4104}, "width 4104 is out of range: use 8 to 4096"),
-        ({"steps": 0}, "steps 0 is out of range: use 1 to 1000"),
+        ({"steps": 0}, "steps 0 is out of range: use 1 to 500"),
         ({"steps": 2.5}, "steps 2.5 is not a whole number"),
+        ({"steps": 51, "sampler": "lcm"}, "steps 51 is out of range: use 1 to 50"),
+        ({"prompt": "caf\udce9"}, "is not text: write it in UTF-8"),
+        ({"negative": None}, "negative None is not text"),
         ({"seed": -1}, "seed -1 is out of range"),
         ({"guidance": float("nan")}, "guidance nan is not a number"),
         ({"guidance_until": 1.5}, "guidance_until 1.5 is out of range: use 0 to 1"),

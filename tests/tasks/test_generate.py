@@ -104,5 +104,5 @@ def test_a_full_disk_is_one_sentence(loaded: Loaded, machine: generate.Machine) 
     """A file where a folder has to be, which fails for the same reasons and can be had without filling a disk."""
     loaded.studio.mkdir()
     (loaded.studio / "artifacts").write_text("in the way")
-    with pytest.raises(UserError, match=r"artifacts/pictures/.*\.png cannot be written"):
+    with pytest.raises(UserError, match=r"artifacts/pictures/.*\.json cannot be written"):
         generate.generate(generate.shots(loaded, machine, "a fox"), machine, Artifacts(loaded.studio))

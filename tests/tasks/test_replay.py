@@ -102,6 +102,21 @@ def test_image_to_image_replays_and_needs_its_init_picture(
         replay.replay(path, loaded)
 
 
+def test_another_vae_is_found_again(loaded: Loaded, model: Model, shot: Shot, tmp_path: Path) -> None:
+    tiny.tiny_sdxl(seed=5).vae.save_pretrained(tmp_path / "vae")
+    vae = registry.locate_vae(str(tmp_path / "vae"))
+    path, _ = made(tmp_path / "a.png", Model(model.source, Options(batch_size=4, vae=vae)), shot.but(vae=vae.ref))
+    assert replay.replay(path, loaded).verdict == "identical"
+
+
+@pytest.mark.parametrize("edit", [{"batch_size": 0}, {"dtype": "fp8"}, {"threads": -3}, {"memory": "much"}])
+def test_an_environment_that_cannot_be(edit: dict, loaded: Loaded, model: Model, shot: Shot, tmp_path: Path) -> None:
+    _, picture = made(tmp_path / "a.png", model, shot)
+    files.write(tmp_path / "a.png", Picture(shot, picture.image, picture.environment | edit).png())
+    with pytest.raises(UserError, match="is unknown|is out of range"):
+        replay.replay(tmp_path / "a.png", loaded)
+
+
 def test_an_edited_or_foreign_picture_is_not_replayed(loaded: Loaded, model: Model, shot: Shot, tmp_path: Path) -> None:
     path, picture = made(tmp_path / "a.png", model, shot)
     image = picture.image.copy()

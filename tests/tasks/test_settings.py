@@ -145,6 +145,12 @@ def test_mistakes_in_the_env_file(file: Path) -> None:
         load(file)
 
 
+def test_an_env_file_that_is_no_text(file: Path) -> None:
+    (file.parent / ".env").write_bytes(b"RESTAGE_X=\xff\xfe")
+    with pytest.raises(UserError, match=r"\.env cannot be read .UnicodeDecodeError.: make it a readable UTF-8"):
+        load(file)
+
+
 def test_a_missing_file(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"there is no settings file at .*none\.toml: go to the folder that has one"):
         load(tmp_path / "none.toml")

@@ -33,7 +33,7 @@ class Source:
 
 
 def find(name: str) -> Source:
-    folder = toybox.folder() / "clip" if name == "toybox" else path_of(name)
+    folder = toybox.check() / "clip" if name == "toybox" else path_of(name)
     if folder.is_dir():
         return _find_folder(folder.resolve())
     architecture, colon, weights = name.partition(":")

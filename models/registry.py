@@ -164,7 +164,7 @@ def _path_of(name: str, revision: str, variant: str) -> Path:
     if name == "toybox":
         from models import toybox
 
-        return toybox.folder()
+        return toybox.check()
     path = path_of(name)
     if path.exists():
         if path.is_file() and path.suffix != ".safetensors":

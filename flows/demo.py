@@ -10,12 +10,12 @@ from tasks.artifacts import Artifacts
 from tasks.settings import Loaded
 
 PROMPT = "a portrait of a teal fox in the forest"
-SEED, COUNT = 11, 4
+SEED, COUNT, GUIDANCE = 11, 4, 3.5
 
 
 def demo(loaded: Loaded) -> Iterator[str]:
     machine = generate.machine(loaded)
-    shots = generate.shots(loaded, machine, PROMPT, SEED, COUNT)
+    shots = generate.shots(loaded, machine, PROMPT, SEED, COUNT, guidance=GUIDANCE)
     paths = generate.generate(shots, machine, Artifacts(loaded.studio), "four pictures")
     yield f"{len(paths)} pictures of {PROMPT!r}, seeds {SEED} to {SEED + COUNT - 1}:"
     yield from (f"  {_near(path)}" for path in paths)

@@ -3,7 +3,7 @@
 import os
 
 # Before any library reads them. Tiny models are quicker on one thread, and processes that tests start must match.
-os.environ |= {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "TERM": "dumb"}
+os.environ |= {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "TERM": "dumb"}
 
 from pathlib import Path
 

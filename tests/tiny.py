@@ -13,8 +13,10 @@ from typing import TypeVar
 import torch
 from diffusers import (
     AutoencoderKL,
+    DiffusionPipeline,
     EulerDiscreteScheduler,
     StableDiffusionPipeline,
+    StableDiffusionXLImg2ImgPipeline,
     StableDiffusionXLPipeline,
     UNet2DConditionModel,
 )
@@ -93,7 +95,7 @@ def tiny_clip(folder: Path, seed: int = 0) -> Path:
     return folder
 
 
-def save(pipe: StableDiffusionXLPipeline | StableDiffusionPipeline, folder: Path) -> Path:
+def save(pipe: DiffusionPipeline, folder: Path) -> Path:
     """The pipeline as a local folder that `from_pretrained` reads."""
     pipe.save_pretrained(folder)
     return folder
@@ -192,3 +194,27 @@ def _seeded(seed: int) -> Iterator[None]:
         yield
     finally:
         torch.set_rng_state(before)
+
+
+def tiny_refiner(seed: int = 0) -> StableDiffusionXLImg2ImgPipeline:
+    """SDXL's refiner: only the second text encoder, and an aesthetic score in place of the target size."""
+    base = tiny_sdxl(seed)
+    with _seeded(seed):
+        unet = _unet(
+            cross_attention_dim=48,
+            transformer_layers_per_block=(1, 2),
+            use_linear_projection=True,
+            addition_embed_type="text_time",
+            addition_time_embed_dim=8,
+            projection_class_embeddings_input_dim=5 * 8 + 40,
+        )
+    parts = {name: base.components[name] for name in ("vae", "text_encoder_2", "tokenizer_2", "scheduler")}
+    return StableDiffusionXLImg2ImgPipeline(
+        **parts,
+        text_encoder=None,
+        tokenizer=None,
+        unet=unet,
+        requires_aesthetics_score=True,
+        force_zeros_for_empty_prompt=False,
+        add_watermarker=False,
+    )

@@ -16,7 +16,7 @@ from models.errors import UserError
 from models.fingerprint import pixel_hash
 from models.loading import Options
 from models.registry import Source
-from models.sdxl import Model
+from models.sdxl import Model, _init, _pixels
 from models.shot import SAMPLERS, Lora, Ref, Shot
 from tests import tiny
 
@@ -151,6 +151,23 @@ def test_transparency_of_an_init_picture_is_part_of_it(model: Model, shot: Shot,
         refs.append(Ref(str(path), pixel_hash(rgb(open_picture(path)))))
     assert refs[0] != refs[1]
     assert len(set(hashes(model, [shot.but(init=ref) for ref in refs]).values())) == 2
+
+
+def test_the_refiner_starts_from_a_picture(shot: Shot, sketch: Ref, tmp_path: Path) -> None:
+    """Its own classes: one text encoder, the second, and a score where the base model has the target size."""
+    source = registry.locate(str(tiny.save(tiny.tiny_refiner(), tmp_path / "refiner")))
+    assert source.family == "refiner"
+    model = Model(source, Options(batch_size=2))
+    refined = shot.but(model=source.ref, init=sketch, strength=0.5, steps=4, negative="a dog")
+    plain = model.pipe(
+        prompt=shot.prompt, negative_prompt="a dog", image=_pixels([_init(refined)]), strength=0.5,
+        num_inference_steps=4, guidance_scale=5.0, generator=[torch.Generator().manual_seed(1)],
+    ).images[0]  # fmt: skip
+    (one,) = Model(source, Options(batch_size=1)).generate([refined])
+    assert one.provenance.pixels == pixel_hash(plain)
+    assert len(set(hashes(model, [refined, refined.but(seed=2), refined.but(guidance_until=0.5)]).values())) == 3
+    with pytest.raises(UserError, match="is a refiner: it needs a picture to start from"):
+        hashes(model, [shot.but(model=source.ref)])
 
 
 def test_init_picture_gone_or_changed(model: Model, shot: Shot, sketch: Ref, tmp_path: Path) -> None:

@@ -1,0 +1,165 @@
+"""Make toybox from nothing: `python -m models.toybox.build`. Stages that are done are not done again."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+
+# Threads that wait by spinning starve each other on a machine with other work: measured eight times slower.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("GOMP_SPINCOUNT", "0")
+
+import numpy as np
+import torch
+from transformers import CLIPTokenizer
+
+from models.toybox import folder
+from models.toybox.drawings import drawings
+from models.toybox.progress import Row, sharing, shown
+from models.toybox.recipe import STANDARD, TINY, Recipe
+from models.toybox.tokens import END, write_tokenizer
+
+STAGES = ("draw", "vae", "worn", "clip", "latents", "unet", "polish", "scorer", "export", "report")
+
+
+class Build:
+    """One toybox in the making: its working folder and where the weights go."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        work: Path,
+        out: Path,
+        device: torch.device,
+        share: bool = False,
+        minutes: float | None = None,
+    ) -> None:
+        self.recipe, self.work, self.out, self.device = recipe, work, out, device
+        self.share, self.minutes = share, minutes
+
+    @cached_property
+    def shelf(self) -> np.ndarray:
+        """The drawings that are learnt from."""
+        return drawings(self.recipe.seed, self.recipe.drawings, self.work / "drawings.npy")
+
+    @cached_property
+    def held_out(self) -> np.ndarray:
+        return drawings(self.recipe.seed + 1, self.recipe.held_out, self.work / "held_out.npy")
+
+    @cached_property
+    def worn_shelf(self) -> np.ndarray:
+        """The first drawings again, after a round trip through the VAE."""
+        from models.toybox.recipe_vae import load_vae, round_trips
+
+        return round_trips(
+            lambda: load_vae(self.recipe, self.shelf, self.work),
+            self.shelf[: self.recipe.worn],
+            self.work / "worn.npy",
+            self.recipe.seed,
+            self.device,
+        )
+
+    @cached_property
+    def tokenizers(self) -> tuple[CLIPTokenizer, CLIPTokenizer]:
+        """The first pads with its end token, the second with `!`, as SDXL's do."""
+        for name, pad in (("tokenizer", END), ("tokenizer_2", "!")):
+            write_tokenizer(self.work / name, pad)
+        return CLIPTokenizer.from_pretrained(self.work / "tokenizer"), CLIPTokenizer.from_pretrained(
+            self.work / "tokenizer_2"
+        )
+
+    def draw(self) -> None:
+        print(f"{len(self.shelf)} drawings to learn from, {len(self.held_out)} held out")
+
+    def vae(self) -> None:
+        from models.toybox.recipe_vae import load_vae, psnr, to_tensor, train_vae
+
+        self._train(train_vae(self.recipe, self.shelf, self.work, self.device, self.minutes), "vae")
+        found = psnr(load_vae(self.recipe, self.shelf, self.work), to_tensor(self.held_out[:64]))
+        print(f"vae: {found:.2f} dB on held-out drawings")
+
+    def worn(self) -> None:
+        print(f"{len(self.worn_shelf)} drawings worn by a round trip through the VAE")
+
+    def clip(self) -> None:
+        from models.toybox.recipe_clip import train_clip
+
+        rows = train_clip(
+            self.recipe, self.shelf, self.worn_shelf, self.tokenizers, self.work, self.device, self.minutes
+        )
+        self._train(rows, "clip")
+
+    def latents(self) -> None:
+        print(f"{len(self._known())} drawings as latents")
+
+    def _known(self) -> torch.Tensor:
+        from models.toybox.recipe_unet import latents
+        from models.toybox.recipe_vae import load_vae
+
+        vae = load_vae(self.recipe, self.shelf, self.work)
+        return latents(vae, self.shelf[: self.recipe.pictured], self.work / "latents.pt", self.device)
+
+    def unet(self) -> None:
+        from models.toybox.recipe_clip import load_clip_stage
+        from models.toybox.recipe_unet import train_unet
+
+        encoders, _ = load_clip_stage(self.recipe, self.tokenizers, self.work)
+        rows = train_unet(self.recipe, self._known(), encoders, self.tokenizers, self.work, self.device, self.minutes)
+        self._train(rows, "unet")
+
+    def scorer(self) -> None:
+        from models.toybox.recipe_scorer import train_scorer
+
+        materials = (self.recipe, self.shelf, self.worn_shelf, self.tokenizers)
+        self._train(train_scorer(*materials, self.work, self.device, self.minutes), "scorer")
+
+    def polish(self) -> None:
+        from models.toybox.recipe_vae import polish
+
+        self._train(polish(self.recipe, self.shelf, self.work, self.device, self.minutes), "polish")
+
+    def export(self) -> None:
+        from models.toybox.export import export
+
+        print(export(self.recipe, self.shelf, self.tokenizers, self.work, self.out))
+
+    def report(self) -> None:
+        from models.toybox.report import write_report
+
+        print(write_report(self.out, self.work, self.held_out[:8]))
+
+    def _train(self, rows: Iterator[Row], stage: str) -> None:
+        for _ in shown(sharing(rows) if self.share else rows, stage):
+            pass
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m models.toybox.build", description=__doc__)
+    parser.add_argument("stages", nargs="*", help=f"some of {', '.join(STAGES)} (default: all)")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--work", type=Path, default=Path("bench/work/toybox"), help="drawings and checkpoints")
+    parser.add_argument("--out", type=Path, help="where the weights go (default: this package's own weights folder)")
+    parser.add_argument("--share", action="store_true", help="other work runs here: use the threads that pay off")
+    parser.add_argument("--minutes", type=float, help="fit each training into so many minutes instead of so many steps")
+    parser.add_argument("--tiny", action="store_true", help="seconds instead of hours, to try the machinery")
+    options = parser.parse_args()
+    if unknown := set(options.stages) - set(STAGES):
+        parser.error(f"no such stage: {', '.join(sorted(unknown))}; there are {', '.join(STAGES)}")
+    out = options.out or (options.work / "weights" if options.tiny else folder())
+    build = Build(
+        TINY if options.tiny else STANDARD,
+        options.work,
+        out,
+        torch.device(options.device),
+        options.share,
+        options.minutes,
+    )
+    for stage in options.stages or STAGES:
+        getattr(build, stage)()
+
+
+if __name__ == "__main__":
+    main()

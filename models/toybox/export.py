@@ -1,0 +1,60 @@
+"""From checkpoints to the folder that ships: an ordinary diffusers pipeline, an open_clip model, and their hashes."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import StableDiffusionXLPipeline
+from transformers import CLIPTokenizer
+
+from models.toybox import write_hashes
+from models.toybox.recipe import Recipe
+from models.toybox.recipe_clip import write_clip
+from models.toybox.recipe_scorer import load_scorer
+from models.toybox.recipe_unet import load_unet_stage, scheduler
+from models.toybox.recipe_vae import load_vae
+
+
+def pipeline(
+    recipe: Recipe, shelf: np.ndarray, tokenizers: tuple[CLIPTokenizer, CLIPTokenizer], work: Path
+) -> StableDiffusionXLPipeline:
+    """The trained parts as the pipeline that everybody loads."""
+    unet, encoders = load_unet_stage(recipe, tokenizers, work)
+    return StableDiffusionXLPipeline(
+        vae=load_vae(recipe, shelf, work),
+        text_encoder=encoders["text_encoder"],
+        text_encoder_2=encoders["text_encoder_2"],
+        tokenizer=tokenizers[0],
+        tokenizer_2=tokenizers[1],
+        unet=unet,
+        scheduler=scheduler(),
+        force_zeros_for_empty_prompt=True,
+        add_watermarker=False,
+    )
+
+
+def made_with(recipe: Recipe, work: Path) -> dict:
+    """The recipe, and how long each part really trained: with `--minutes` that is not what the recipe says."""
+    trained = {}
+    for stage in ("vae", "polish", "clip", "scorer", "unet", "oracle"):
+        if (work / f"{stage}.pt").exists():
+            state = torch.load(work / f"{stage}.pt", map_location="cpu", weights_only=True, mmap=True)
+            trained[stage] = {"steps": state["step"], "minutes": round(state["spent"] / 60, 1)}
+    return {"recipe": dataclasses.asdict(recipe), "trained": trained}
+
+
+def export(
+    recipe: Recipe, shelf: np.ndarray, tokenizers: tuple[CLIPTokenizer, CLIPTokenizer], work: Path, out: Path
+) -> str:
+    """Write everything in half precision; says what it weighs."""
+    pipeline(recipe, shelf, tokenizers, work).to(torch.float16).save_pretrained(out)
+    write_clip(load_scorer(recipe, tokenizers, work), recipe, len(tokenizers[0]), out / "clip")
+    tokenizers[1].save_pretrained(out / "clip")
+    (out / "recipe.json").write_text(json.dumps(made_with(recipe, work), indent=2) + "\n", encoding="utf-8")
+    write_hashes(out)
+    size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
+    return f"{out}: {size / 2**20:.1f} MiB"

@@ -1,0 +1,70 @@
+"""The numbers of the recipe: what is trained, how wide, how long. Everything derives from one seed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long a part trains and how fast it may move."""
+
+    steps: int
+    batch: int
+    peak: float
+    ema: float = 0.999
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One whole toybox."""
+
+    seed: int = 7
+    drawings: int = 24_000
+    held_out: int = 512
+    worn: int = 4_000  # how many of them also exist as the VAE gives them back
+    # VAE: f8, so that sizes are multiples of 8 as in SDXL; 16 channels, because 4 lose the eyes and the marks.
+    vae_channels: tuple[int, ...] = (16, 32, 64, 96)
+    latent_channels: int = 16
+    vae_crop: int = 64
+    kl: float = 1e-3
+    vae: Schedule = field(default_factory=lambda: Schedule(steps=4200, batch=8, peak=1e-3))
+    polish: Schedule = field(default_factory=lambda: Schedule(steps=2000, batch=8, peak=5e-4))
+    # Text encoders and the scoring CLIP, learnt together from drawings and captions.
+    encoder_widths: tuple[int, int] = (96, 128)
+    encoder_layers: tuple[int, int] = (3, 3)
+    clip_width: int = 16
+    clip_layers: tuple[int, int, int, int] = (1, 1, 2, 1)
+    clip_embedding: int = 128
+    clip: Schedule = field(default_factory=lambda: Schedule(steps=900, batch=64, peak=1.5e-3))
+    scorer: Schedule = field(default_factory=lambda: Schedule(steps=1500, batch=64, peak=1.5e-3))
+    # UNet
+    unet_channels: tuple[int, ...] = (64, 128, 160)
+    unet_layers: int = 1
+    unet: Schedule = field(default_factory=lambda: Schedule(steps=4000, batch=16, peak=1.5e-3))
+    pictured: int = 16_000  # how many of the drawings the UNet learns from
+    traits_named: tuple[float, float, float] = (0.55, 0.25, 0.2)  # share of captions that name none, half, all
+    open_share: float = 0.1
+    empty_share: float = 0.1
+    oracle: Schedule = field(default_factory=lambda: Schedule(steps=1500, batch=64, peak=2e-3))
+
+
+STANDARD = Recipe()
+TINY = Recipe(
+    drawings=48,
+    held_out=16,
+    vae_channels=(8, 8, 16, 16),
+    vae=Schedule(steps=4, batch=4, peak=1e-3),
+    polish=Schedule(steps=2, batch=4, peak=1e-4),
+    encoder_widths=(32, 32),
+    encoder_layers=(2, 2),
+    clip_width=8,
+    clip_layers=(1, 1, 1, 1),
+    clip_embedding=16,
+    clip=Schedule(steps=4, batch=8, peak=1e-3),
+    scorer=Schedule(steps=4, batch=8, peak=1e-3),
+    unet_channels=(16, 16, 32),
+    unet=Schedule(steps=4, batch=4, peak=1e-3),
+    oracle=Schedule(steps=4, batch=8, peak=1e-3),
+)
+"""Too small to learn anything: for trying the machinery in seconds."""

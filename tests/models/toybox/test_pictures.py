@@ -1,0 +1,62 @@
+import numpy as np
+import pytest
+import torch
+from diffusers import StableDiffusionXLPipeline
+
+from bench.oracle import Oracle, load_oracle
+from bench.toybox_clip import Scorer
+from models import toybox
+from models.toybox import world
+from models.toybox.recipe_vae import psnr, to_tensor
+
+
+@pytest.fixture(scope="module")
+def pipeline() -> StableDiffusionXLPipeline:
+    pipeline = StableDiffusionXLPipeline.from_pretrained(toybox.folder(), torch_dtype=torch.float32)
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+@pytest.fixture(scope="module")
+def oracle() -> Oracle:
+    return load_oracle()
+
+
+def test_the_oracle_knows_drawings(oracle: Oracle) -> None:
+    rng = np.random.default_rng(40)
+    critters = [world.random_critter(rng) for _ in range(24)]
+    seen = oracle.name([world.draw(critter) for critter in critters])
+    right = [seen[i].get(name) == value for i, c in enumerate(critters) for name, value in world.truth(c).items()]
+    assert np.mean(right) > 0.9
+
+
+def test_pictures_show_what_the_prompt_says(pipeline: StableDiffusionXLPipeline, oracle: Oracle) -> None:
+    wishes = [("red", "bear", "in the snow", "snow"), ("blue", "owl", "at night", "night")]
+    wishes += [("green", "frog", "on the beach", "beach"), ("orange", "fox", "in the city", "city")]
+    prompts = [f"a portrait of a {colour} {kind} {place}" for colour, kind, place, _ in wishes]
+    seeds = [torch.Generator().manual_seed(i) for i in range(len(prompts))]
+    made = pipeline(prompts, num_inference_steps=15, guidance_scale=4.0, generator=seeds, height=128, width=128).images
+    answers = oracle.name(made)
+    right = [
+        answer[name] == value
+        for answer, (colour, kind, _, scene) in zip(answers, wishes, strict=True)
+        for name, value in (("colour", colour), ("kind", kind), ("scene", scene))
+    ]
+    assert np.mean(right) >= 0.75
+
+
+def test_the_vae_gives_drawings_back(pipeline: StableDiffusionXLPipeline) -> None:
+    rng = np.random.default_rng(41)
+    drawn = to_tensor(np.stack([np.asarray(world.draw(world.random_critter(rng))) for _ in range(8)]))
+    assert psnr(pipeline.vae, drawn) > 23
+
+
+def test_the_second_encoder_pools_at_the_end_of_the_text(pipeline: StableDiffusionXLPipeline) -> None:
+    assert pipeline.text_encoder_2.config.eos_token_id == pipeline.tokenizer_2.eos_token_id
+
+
+def test_clip_tells_a_true_caption_from_a_false_one() -> None:
+    scorer = Scorer()
+    picture = scorer.pictures([world.draw(world.PIP)])
+    true, false = scorer.texts(["a portrait of a teal fox in the forest", "a portrait of a pink owl in the desert"])
+    assert picture @ true > picture @ false

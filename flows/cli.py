@@ -169,7 +169,7 @@ def _fail(text: object) -> None:
 
 def main() -> None:
     """Run a command. What the user can mend is one sentence; anything else is our bug and keeps its traceback."""
-    # Threads that wait by spinning starve each other where anything else runs: seen to be eight times slower.
+    # Threads that wait by spinning starve each other as soon as anything else runs beside them.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("GOMP_SPINCOUNT", "0")
     try:

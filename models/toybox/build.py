@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 
-# Threads that wait by spinning starve each other on a machine with other work: measured eight times slower.
+# Threads that wait by spinning starve each other as soon as anything else runs beside them.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("GOMP_SPINCOUNT", "0")
 

@@ -26,8 +26,8 @@ from models.toybox.drawings import critter_at
 from models.toybox.progress import sharing, shown
 from models.toybox.recipe import STANDARD, Recipe
 from models.toybox.recipe_clip import blurred, shifted
-from models.toybox.recipe_scorer import labels
 from models.toybox.recipe_vae import to_tensor
+from models.toybox.recipe_words import labels
 
 WEIGHTS = "oracle.safetensors"
 WIDTHS = (24, 48, 96, 128, 160)
@@ -135,10 +135,13 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("bench/work/toybox"))
     parser.add_argument("--minutes", type=float)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--threads", type=int, help="how many threads may compute (default: what pays off)")
     options = parser.parse_args()
     build = Build(STANDARD, options.work, toybox.folder(), torch.device(options.device))
     rows = train_oracle(STANDARD, build.shelf, build.worn_shelf, options.work, build.device, options.minutes)
-    for _ in shown(sharing(rows), "oracle"):
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    for _ in shown(rows if options.threads else sharing(rows), "oracle"):
         pass
     state = torch.load(options.work / "oracle.pt", map_location="cpu", weights_only=True)["average"]
     halves = {name.removeprefix("oracle."): value.half().contiguous() for name, value in state.items()}

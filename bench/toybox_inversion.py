@@ -27,6 +27,7 @@ from models.toybox.captions import tokenized
 from models.toybox.course import generator_for
 from models.toybox.recipe_unet import SIZES, condition
 from models.toybox.recipe_vae import to_tensor
+from models.toybox.recipe_words import ENCODERS, read
 
 VECTORS = 4
 WORD = "<someone>"
@@ -93,7 +94,8 @@ def learn(
         texts = [word.text(captions[i]) for i in which.tolist()]
         word.install()
         ids = tuple(tokenized(tokenizer, texts) for tokenizer, _ in word.pairs)
-        words, pooled = condition(encoders, ids, torch.zeros(batch, dtype=torch.bool))
+        found = {name: read(encoders, name, each) for name, each in zip(ENCODERS, ids, strict=True)}
+        words, pooled = condition(found, torch.zeros(batch, dtype=torch.bool))
         noise = torch.randn(clean_all[which].shape, generator=generator)
         times = ((torch.arange(batch) + torch.rand(batch, generator=generator)) * 1000 / batch).long()
         level = alphas[times][:, None, None, None]

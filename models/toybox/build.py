@@ -20,9 +20,10 @@ from models.toybox import folder
 from models.toybox.drawings import drawings
 from models.toybox.progress import Row, sharing, shown
 from models.toybox.recipe import STANDARD, TINY, Recipe
+from models.toybox.taking_up import take_up
 from models.toybox.tokens import END, write_tokenizer
 
-STAGES = ("draw", "vae", "worn", "clip", "latents", "unet", "polish", "scorer", "export", "report")
+STAGES = ("draw", "vae", "worn", "words", "latents", "unet", "polish", "scorer", "export", "report")
 
 
 class Build:
@@ -84,30 +85,33 @@ class Build:
     def worn(self) -> None:
         print(f"{len(self.worn_shelf)} drawings worn by a round trip through the VAE")
 
-    def clip(self) -> None:
-        from models.toybox.recipe_clip import train_clip
+    def words(self) -> None:
+        from models.toybox.recipe_words import train_words
 
-        rows = train_clip(
-            self.recipe, self.shelf, self.worn_shelf, self.tokenizers, self.work, self.device, self.minutes
-        )
-        self._train(rows, "clip")
+        self._train(train_words(self.recipe, self.tokenizers, self.work, self.device, self.minutes), "words")
 
     def latents(self) -> None:
-        print(f"{len(self._known())} drawings as latents")
+        print(f"{len(self._known())} drawings as latents, with what counts in {len(self._places())} of them")
 
     def _known(self) -> torch.Tensor:
         from models.toybox.recipe_unet import latents
         from models.toybox.recipe_vae import load_vae
 
         vae = load_vae(self.recipe, self.shelf, self.work)
-        return latents(vae, self.shelf[: self.recipe.pictured], self.work / "latents.pt", self.device)
+        return latents(vae, self.shelf, self.work / "latents.pt", self.device)
+
+    def _places(self) -> torch.Tensor:
+        from models.toybox.marks import weights
+
+        return weights(self.recipe.seed, len(self.shelf), self.recipe.marked, self.work / "places.npy")
 
     def unet(self) -> None:
-        from models.toybox.recipe_clip import load_clip_stage
         from models.toybox.recipe_unet import train_unet
+        from models.toybox.recipe_words import load_words_stage
 
-        encoders, _ = load_clip_stage(self.recipe, self.tokenizers, self.work)
-        rows = train_unet(self.recipe, self._known(), encoders, self.tokenizers, self.work, self.device, self.minutes)
+        lessons = load_words_stage(self.recipe, self.tokenizers, self.work)
+        materials = (self.recipe, self._known(), self._places(), lessons, self.tokenizers)
+        rows = train_unet(*materials, self.work, self.device, self.minutes)
         self._train(rows, "unet")
 
     def scorer(self) -> None:
@@ -144,6 +148,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="where the weights go (default: this package's own weights folder)")
     parser.add_argument("--share", action="store_true", help="other work runs here: use the threads that pay off")
     parser.add_argument("--minutes", type=float, help="fit each training into so many minutes instead of so many steps")
+    parser.add_argument("--take-up", action="store_true", help="start from the shipped weights where no checkpoint is")
+    parser.add_argument("--threads", type=int, help="how many threads may compute (default: one a core)")
     parser.add_argument("--tiny", action="store_true", help="seconds instead of hours, to try the machinery")
     options = parser.parse_args()
     if unknown := set(options.stages) - set(STAGES):
@@ -157,6 +163,10 @@ def main() -> None:
         options.share,
         options.minutes,
     )
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    if options.take_up:
+        print(f"taken up from {folder()}: {', '.join(take_up(folder(), options.work)) or 'nothing'}")
     for stage in options.stages or STAGES:
         getattr(build, stage)()
 

@@ -17,6 +17,7 @@ from models.toybox.recipe_clip import write_clip
 from models.toybox.recipe_scorer import load_scorer
 from models.toybox.recipe_unet import load_unet_stage, scheduler
 from models.toybox.recipe_vae import load_vae
+from models.toybox.taking_up import EARLIER
 
 
 def pipeline(
@@ -39,11 +40,14 @@ def pipeline(
 
 def made_with(recipe: Recipe, work: Path) -> dict:
     """The recipe, and how long each part really trained: with `--minutes` that is not what the recipe says."""
-    trained = {}
-    for stage in ("vae", "polish", "clip", "scorer", "unet", "oracle"):
+    known = work / EARLIER
+    earlier = json.loads(known.read_text(encoding="utf-8")) if known.exists() else {}
+    trained = dict(earlier)
+    for stage in ("vae", "polish", "words", "scorer", "unet", "oracle"):
         if (work / f"{stage}.pt").exists():
             state = torch.load(work / f"{stage}.pt", map_location="cpu", weights_only=True, mmap=True)
-            trained[stage] = {"steps": state["step"], "minutes": round(state["spent"] / 60, 1)}
+            minutes = state["spent"] / 60 + earlier.get(stage, {}).get("minutes", 0)
+            trained[stage] = {"steps": state["step"], "minutes": round(minutes, 1)}
     return {"recipe": dataclasses.asdict(recipe), "trained": trained}
 
 

@@ -30,23 +30,24 @@ class Recipe:
     kl: float = 1e-3
     vae: Schedule = field(default_factory=lambda: Schedule(steps=4200, batch=8, peak=1e-3))
     polish: Schedule = field(default_factory=lambda: Schedule(steps=2000, batch=8, peak=5e-4))
-    # Text encoders and the scoring CLIP, learnt together from drawings and captions.
+    # Text encoders and the scoring CLIP.
     encoder_widths: tuple[int, int] = (96, 128)
     encoder_layers: tuple[int, int] = (3, 3)
     clip_width: int = 16
     clip_layers: tuple[int, int, int, int] = (1, 1, 2, 1)
     clip_embedding: int = 128
-    clip: Schedule = field(default_factory=lambda: Schedule(steps=900, batch=64, peak=1.5e-3))
-    scorer: Schedule = field(default_factory=lambda: Schedule(steps=1500, batch=64, peak=1.5e-3))
+    words: Schedule = field(default_factory=lambda: Schedule(steps=3000, batch=64, peak=1e-3))
+    scorer: Schedule = field(default_factory=lambda: Schedule(steps=5000, batch=64, peak=1.5e-3))
     # UNet
     unet_channels: tuple[int, ...] = (64, 128, 160)
     unet_layers: int = 1
-    unet: Schedule = field(default_factory=lambda: Schedule(steps=4000, batch=16, peak=1.5e-3))
-    pictured: int = 16_000  # how many of the drawings the UNet learns from
-    traits_named: tuple[float, float, float] = (0.55, 0.25, 0.2)  # share of captions that name none, half, all
+    unet: Schedule = field(default_factory=lambda: Schedule(steps=14_000, batch=32, peak=1.2e-3))
+    marked: float = 3.0  # how much more than the background the eyes, marks, bellies and accessories count
+    reading: float = 0.05  # share of the encoders' own lessons beside the UNet's
+    traits_named: tuple[float, float, float] = (0.4, 0.25, 0.35)  # share of captions that name none, half, all
     open_share: float = 0.1
     empty_share: float = 0.1
-    oracle: Schedule = field(default_factory=lambda: Schedule(steps=1500, batch=64, peak=2e-3))
+    oracle: Schedule = field(default_factory=lambda: Schedule(steps=3000, batch=64, peak=2e-3))
 
 
 STANDARD = Recipe()
@@ -61,7 +62,7 @@ TINY = Recipe(
     clip_width=8,
     clip_layers=(1, 1, 1, 1),
     clip_embedding=16,
-    clip=Schedule(steps=4, batch=8, peak=1e-3),
+    words=Schedule(steps=4, batch=8, peak=1e-3),
     scorer=Schedule(steps=4, batch=8, peak=1e-3),
     unet_channels=(16, 16, 32),
     unet=Schedule(steps=4, batch=4, peak=1e-3),

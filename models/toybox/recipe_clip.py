@@ -1,28 +1,21 @@
-"""The scoring CLIP and the text encoders' first lessons, from drawings and captions that name the traits.
+"""The text encoders and the scoring CLIP: their shapes, and what both lessons with pictures share.
 
-Real SDXL conditions on the text towers of two CLIPs, the second of them an open_clip one. Here one picture tower teaches
-two text towers at once; together with the second it is the scoring CLIP. Text that has been held against pictures with and
-without a gold belly has room for a gold belly, which is what a textual inversion needs.
+Real SDXL conditions on the text towers of two CLIPs, the second of them an open_clip one. Here the second encoder and the
+scoring CLIP's text tower have the same shape and the same first lessons.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import open_clip
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
-from models.toybox.captions import pair_of_captions, seeds, tokenized
-from models.toybox.course import Course, Losses
-from models.toybox.drawings import critter_at
 from models.toybox.recipe import Recipe
-from models.toybox.recipe_vae import averaged, to_tensor
 
 MEAN_STD = {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]}
 
@@ -132,71 +125,6 @@ def contrast(pictures: Tensor, texts: Tensor, scale: Tensor) -> Tensor:
     logits = scale.exp().clamp(max=60) * pictures @ texts.T
     target = torch.arange(len(pictures), device=pictures.device)
     return F.cross_entropy(logits, target) + F.cross_entropy(logits[:, : len(pictures)].T, target)
-
-
-def clip_batch(
-    shelf: np.ndarray, worn: np.ndarray, recipe: Recipe, generator: torch.Generator
-) -> tuple[Tensor, list[str]]:
-    """Fours of related critters with their captions, then the lies; some pictures have been through the VAE."""
-    fours = torch.randint(len(shelf) // 4, (recipe.clip.batch // 4,), generator=generator)
-    numbers = (fours[:, None] * 4 + torch.arange(4)).flatten().tolist()
-    use_worn = torch.rand(len(numbers), generator=generator) < 0.5
-    pictures = to_tensor(
-        np.stack([worn[i] if use and i < len(worn) else shelf[i] for i, use in zip(numbers, use_worn, strict=True)])
-    )
-    pairs = [
-        pair_of_captions(critter_at(recipe.seed, i), [seed])
-        for i, seed in zip(numbers, seeds(generator, len(numbers)), strict=True)
-    ]
-    pictures = shifted(blurred(pictures, generator), generator)
-    return pictures, [truth for truth, _ in pairs] + [lie for _, lie in pairs]
-
-
-def train_clip(
-    recipe: Recipe,
-    shelf: np.ndarray,
-    worn: np.ndarray,
-    tokenizers: tuple[CLIPTokenizer, CLIPTokenizer],
-    work: Path,
-    device: torch.device,
-    minutes: float | None = None,
-) -> Iterator[dict[str, float]]:
-    torch.manual_seed(recipe.seed + 1)
-    modules = new_encoders(recipe, tokenizers)
-    modules["eye"] = new_clip(recipe, len(tokenizers[0])).visual
-    modules["head"] = nn.Linear(recipe.encoder_widths[0], recipe.clip_embedding, bias=False)
-    modules["scales"] = nn.ParameterList([nn.Parameter(torch.tensor(2.6)) for _ in range(2)])
-    course = Course(modules, recipe.clip, work / "clip.pt", recipe.seed + 1, device, minutes=minutes)
-
-    def loss_of(generator: torch.Generator, _: float) -> Losses:
-        pictures, texts = clip_batch(shelf, worn, recipe, generator)
-        ids = tokenized(tokenizers[0], texts, short=True).to(device)
-        seen = F.normalize(modules["eye"](pictures.to(device)).float(), dim=-1)
-        # The towers stop at the last word of the batch: what follows cannot be seen by what comes before.
-        first = modules["head"](modules["text_encoder"](ids).pooler_output)
-        second = modules["text_encoder_2"](ids).text_embeds
-        each = [
-            contrast(seen, F.normalize(text.float(), dim=-1), scale)
-            for text, scale in zip((first, second), modules["scales"], strict=True)
-        ]
-        return {"loss": each[0] + each[1], "second": each[1].detach()}
-
-    yield from course.run(loss_of)
-
-
-def load_clip_stage(
-    recipe: Recipe, tokenizers: tuple[CLIPTokenizer, CLIPTokenizer], work: Path
-) -> tuple[nn.ModuleDict, nn.Module]:
-    """The averaged text encoders and the scoring CLIP as far as they have been trained."""
-    encoders, clip = new_encoders(recipe, tokenizers), new_clip(recipe, len(tokenizers[0]))
-    for name, module in {**encoders, "eye": clip.visual}.items():
-        module.load_state_dict(averaged(work / "clip.pt", f"{name}."))
-        module.eval()
-    clip.load_state_dict(
-        text_tower(encoders["text_encoder_2"]) | {"logit_scale": averaged(work / "clip.pt", "scales.")["1"]},
-        strict=False,
-    )
-    return encoders, clip.eval()
 
 
 def write_clip(clip: nn.Module, recipe: Recipe, vocabulary: int, folder: Path) -> None:

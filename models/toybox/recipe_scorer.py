@@ -17,27 +17,18 @@ from torch.nn import functional as F
 from transformers import CLIPTokenizer
 
 from models.toybox import world
-from models.toybox.captions import changed, named_caption, seeds, tokenized
+from models.toybox.captions import caption_of, changed, seeds, tokenized
 from models.toybox.course import Course, Losses
 from models.toybox.drawings import critter_at
 from models.toybox.recipe import Recipe
-from models.toybox.recipe_clip import blurred, contrast, load_clip_stage, new_clip, new_encoders, shifted, text_tower
+from models.toybox.recipe_clip import blurred, contrast, new_clip, new_encoders, shifted, text_tower
 from models.toybox.recipe_vae import averaged, to_tensor
+from models.toybox.recipe_words import answers_loss, labels, load_words_stage, new_heads
 
-
-def labels(critters: list[world.Critter]) -> dict[str, Tensor]:
-    """The right answers; -100 where there is nothing to see, which cross entropy leaves out."""
-    truths = [world.truth(critter) for critter in critters]
-    return {
-        name: torch.tensor([values.index(truth[name]) if name in truth else -100 for truth in truths])
-        for name, values in world.VALUES.items()
-    }
-
-
-def answers_loss(heads: nn.ModuleDict, seen: Tensor, right: dict[str, Tensor]) -> Tensor:
-    """Mean cross entropy over all attributes; embeddings have length 1, so they are stretched first."""
-    each = [F.cross_entropy(head(8 * seen), right[name].to(seen.device)) for name, head in heads.items()]
-    return torch.stack([loss for loss in each if loss.isfinite()]).mean()
+STRETCH = 8
+"""Embeddings have length 1; heads read them stretched."""
+OTHERS_WEIGH = 0.4
+"""What scene, framing and clothes count in the likeness of two pictures, where each identity trait counts 1."""
 
 
 def lesson(
@@ -57,10 +48,18 @@ def lesson(
     return shifted(blurred(pictures, generator), generator), critters, truths, liars, lies
 
 
-def caption_of(critter: world.Critter, seed: int) -> str:
-    """Two thirds of the captions say everything, so that text can be asked about everything."""
-    rng = np.random.default_rng(seed)
-    return world.caption(critter, rng, traits=1.0) if seed % 3 else named_caption(critter, rng)
+def kinship(seen: Tensor, right: dict[str, Tensor]) -> Tensor:
+    """How far the pictures' similarities are from what they should be: the weighted share of what two of them share.
+
+    Contrast alone would let the scene rule, the largest thing in every picture; who somebody is must weigh more.
+    """
+    alike = torch.zeros(len(seen), len(seen), device=seen.device)
+    for name, answers in right.items():
+        here = answers.to(seen.device)  # two that lack a thing are alike in that
+        alike += (here[:, None] == here[None]) * (1.0 if name in world.IDENTITY else OTHERS_WEIGH)
+    most = len(world.IDENTITY) + OTHERS_WEIGH * (len(right) - len(world.IDENTITY))
+    apart = ~torch.eye(len(seen), dtype=torch.bool, device=seen.device)
+    return (seen @ seen.T - alike / most)[apart].pow(2).mean()
 
 
 def train_scorer(
@@ -73,13 +72,12 @@ def train_scorer(
     minutes: float | None = None,
 ) -> Iterator[dict[str, float]]:
     torch.manual_seed(recipe.seed + 5)
-    encoders, clip = load_clip_stage(recipe, tokenizers, work)
-    sizes = {name: len(values) for name, values in world.VALUES.items()}
+    encoders, _ = load_words_stage(recipe, tokenizers, work)
     modules = nn.ModuleDict(
         {
             "text": encoders["text_encoder_2"],
-            "eye": clip.visual,
-            "heads": nn.ModuleDict({name: nn.Linear(recipe.clip_embedding, size) for name, size in sizes.items()}),
+            "eye": new_clip(recipe, len(tokenizers[1])).visual,
+            "heads": new_heads(recipe.clip_embedding),
             "scale": nn.ParameterList([nn.Parameter(torch.tensor(3.4))]),
         }
     ).train()
@@ -91,9 +89,17 @@ def train_scorer(
         seen = F.normalize(modules["eye"](pictures.to(device)).float(), dim=-1)
         said = F.normalize(modules["text"](ids).text_embeds.float(), dim=-1)
         near = contrast(seen, said, modules["scale"][0])
-        shown = answers_loss(modules["heads"], seen, labels(critters))
-        told = answers_loss(modules["heads"], said, labels(critters + liars))
-        return {"loss": near + 2 * (shown + told), "shown": shown.detach(), "told": told.detach()}
+        shown = answers_loss(modules["heads"], STRETCH * seen, labels(critters))
+        told = answers_loss(modules["heads"], STRETCH * said, labels(critters + liars))
+        kin = kinship(seen, labels(critters))
+        loss = near + 2 * (shown + told) + 10 * kin
+        return {
+            "loss": loss,
+            "shown": shown.detach(),
+            "told": told.detach(),
+            "near": near.detach(),
+            "kin": kin.detach(),
+        }
 
     yield from course.run(loss_of)
 

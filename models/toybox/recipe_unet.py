@@ -21,6 +21,7 @@ from models.toybox.drawings import critter_at
 from models.toybox.recipe import Recipe
 from models.toybox.recipe_clip import new_encoders
 from models.toybox.recipe_vae import SCALING, averaged, to_tensor
+from models.toybox.recipe_words import ENCODERS, labels, read, reading_loss
 
 SIZES = (128.0, 128.0, 0.0, 0.0, 128.0, 128.0)
 """Original height and width, crop top and left, target height and width: the pipeline's defaults at 128 × 128."""
@@ -78,13 +79,11 @@ def latents(vae: AutoencoderKL, shelf: np.ndarray, path: Path, device: torch.dev
     return torch.cat(found)
 
 
-def condition(encoders: nn.ModuleDict, ids: tuple[Tensor, Tensor], empty: Tensor) -> tuple[Tensor, Tensor]:
+def condition(found: dict[str, dict[str, Tensor]], empty: Tensor) -> tuple[Tensor, Tensor]:
     """The two tensors the UNet is told the prompt by; zeros where the prompt is empty."""
-    first = encoders["text_encoder"](ids[0], output_hidden_states=True)
-    second = encoders["text_encoder_2"](ids[1], output_hidden_states=True)
-    words = torch.cat([first.hidden_states[-2], second.hidden_states[-2]], dim=-1)
+    words = torch.cat([found[name]["all"] for name in ENCODERS], dim=-1)
     keep = ~empty
-    return words * keep[:, None, None], second.text_embeds * keep[:, None]
+    return words * keep[:, None, None], found["text_encoder_2"]["pooled"] * keep[:, None]
 
 
 def signal_to_noise(alphas: Tensor, times: Tensor) -> Tensor:
@@ -92,14 +91,24 @@ def signal_to_noise(alphas: Tensor, times: Tensor) -> Tensor:
 
 
 def noise_loss(
-    unet: nn.Module, clean: Tensor, noise: Tensor, times: Tensor, alphas: Tensor, words: Tensor, pooled: Tensor
+    unet: nn.Module,
+    clean: Tensor,
+    noise: Tensor,
+    times: Tensor,
+    alphas: Tensor,
+    words: Tensor,
+    pooled: Tensor,
+    places: Tensor,
 ) -> Losses:
-    """Error of the predicted noise, with min-SNR weights (2303.09556, gamma 5): easy steps do not drown the others."""
+    """Error of the predicted noise, with min-SNR weights (2303.09556, gamma 5): easy steps do not drown the others.
+
+    `places` says how much each place in the latents counts.
+    """
     level = alphas[times][:, None, None, None]
     noisy = level.sqrt() * clean + (1 - level).sqrt() * noise
     sizes = torch.tensor([SIZES], device=clean.device).expand(len(clean), -1)
     found = unet(noisy, times, words, added_cond_kwargs={"text_embeds": pooled, "time_ids": sizes}).sample
-    each = (found.float() - noise).pow(2).mean((1, 2, 3))
+    each = ((found.float() - noise).pow(2) * places).mean((1, 2, 3))
     ratio = signal_to_noise(alphas, times)
     return {"loss": (each * ratio.clamp(max=5) / ratio).mean(), "mse": each.mean().detach()}
 
@@ -107,33 +116,38 @@ def noise_loss(
 def train_unet(
     recipe: Recipe,
     known: Tensor,
-    encoders: nn.ModuleDict,
+    places: Tensor,
+    lessons: tuple[nn.ModuleDict, nn.ModuleDict],
     tokenizers: tuple[CLIPTokenizer, CLIPTokenizer],
     work: Path,
     device: torch.device,
     minutes: float | None = None,
 ) -> Iterator[dict[str, float]]:
     torch.manual_seed(recipe.seed + 2)
-    modules = nn.ModuleDict({"unet": new_unet(recipe), **encoders}).train()
-    slow = ("text_encoder", "text_encoder_2")
-    course = Course(modules, recipe.unet, work / "unet.pt", recipe.seed + 2, device, slow=slow, minutes=minutes)
+    encoders, readers = lessons
+    modules = nn.ModuleDict({"unet": new_unet(recipe), **encoders, **readers}).train()
+    course = Course(modules, recipe.unet, work / "unet.pt", recipe.seed + 2, device, slow=ENCODERS, minutes=minutes)
     alphas = scheduler().alphas_cumprod.to(device)
     batch = recipe.unet.batch
 
     def loss_of(generator: torch.Generator, _: float) -> Losses:
         which = torch.randint(len(known), (batch,), generator=generator).tolist()
+        critters = [critter_at(recipe.seed, i) for i in which]
         texts = [
-            picture_caption(critter_at(recipe.seed, i), recipe, np.random.default_rng(seed))
-            for i, seed in zip(which, seeds(generator, batch), strict=True)
+            picture_caption(critter, recipe, np.random.default_rng(seed))
+            for critter, seed in zip(critters, seeds(generator, batch), strict=True)
         ]
         empty = torch.tensor([not text for text in texts], device=device)
-        first, second = (tokenized(tokenizer, texts).to(device) for tokenizer in tokenizers)
-        words, pooled = condition(modules, (first, second), empty)
+        ids = (tokenized(tokenizer, texts).to(device) for tokenizer in tokenizers)
+        found = {name: read(modules, name, each) for name, each in zip(ENCODERS, ids, strict=True)}
+        words, pooled = condition(found, empty)
         clean = known[which].float().to(device)
         noise = torch.randn(clean.shape, generator=generator).to(device)
         # One random time in each of `batch` equal stretches: the loss of a step is then less of a lottery.
         times = ((torch.arange(batch) + torch.rand(batch, generator=generator)) * 1000 / batch).long().to(device)
-        return noise_loss(modules["unet"], clean, noise, times, alphas, words, pooled)
+        losses = noise_loss(modules["unet"], clean, noise, times, alphas, words, pooled, places[which].to(device))
+        reading = reading_loss(modules, found, labels(critters))
+        return losses | {"loss": losses["loss"] + recipe.reading * reading, "reading": reading.detach()}
 
     yield from course.run(loss_of)
 

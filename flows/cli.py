@@ -122,8 +122,67 @@ def settings(
 
 
 @app.command()
+def references(
+    persona: Annotated[str, typer.Argument(help="The name of a file in prompts/, such as pip, or its path.")],
+    settings: Where = None,
+    fill: Annotated[
+        bool, typer.Option("--fill", help="Also make the shots that are missing, and choose again.")
+    ] = False,
+    keep: Annotated[list[str] | None, typer.Option(help="The id of a candidate to take, whatever its scores.")] = None,
+    drop: Annotated[list[str] | None, typer.Option(help="The id of a candidate to leave out.")] = None,
+    forget: Annotated[
+        list[str] | None, typer.Option(help="The id of a candidate to judge by its scores again.")
+    ] = None,
+    word: Annotated[
+        Path | None, typer.Option(help="A learned embedding to make candidates with: the next round.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
+) -> None:
+    """Make candidates, filter them by CLIP similarity, and choose the reference set, each with a reason.
+
+    Example: restage references pip --fill
+    Example: restage references pip --drop 3f2a91c0 --keep 88d1e2ab
+    """
+    from flows.references import references as run
+    from tasks.report_references import summary
+    from tasks.settings import load
+
+    outcome = run(persona, load(settings), fill, keep or [], drop or [], forget or [], word)
+    found = summary(outcome.made)
+    if as_json:
+        typer.echo(json.dumps({**found, "report": str(outcome.page)}, indent=1, ensure_ascii=False))
+        return
+    typer.echo(f"{len(found['chosen'])} of {found['candidates']} candidates chosen for {found['persona']}")
+    for code, count in found["dropped"].items():
+        typer.echo(f"  {count:4} dropped: {code}")
+    for what in found["findings"]:
+        _note(what)
+    typer.echo(outcome.page)
+
+
+new = typer.Typer(help="Write a good file to start from.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(new, name="new")
+
+
+@new.command("persona")
+def new_persona(
+    name: Annotated[str, typer.Argument(help="Lowercase letters, digits, - and _, such as pip.")],
+    settings: Where = None,
+) -> None:
+    """Write prompts/NAME.toml, with a comment for every key.
+
+    Example: restage new persona mara
+    """
+    from tasks.persona import write_new
+    from tasks.settings import load
+
+    path = write_new(name, load(settings).folder)
+    typer.echo(f"{path}: say who it is, then run: restage references {name}")
+
+
+@app.command()
 def demo(settings: Where = None) -> None:
-    """Make four pictures with the model in the settings, replay one, and lay them out on a contact sheet."""
+    """Make candidates of the persona that ships, choose its references with reasons, and replay one of them."""
     from flows.demo import demo as run
     from tasks.settings import load
 

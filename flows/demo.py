@@ -3,29 +3,29 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+from flows.references import references
 from models.errors import UserError
-from models.files import write
-from tasks import generate, replay
-from tasks.artifacts import Artifacts
+from tasks import replay
+from tasks.report_references import tally
 from tasks.settings import Loaded
 
-PROMPT = "a portrait of a teal fox in the forest"
-SEED, COUNT, GUIDANCE = 11, 4, 3.5
+PERSONA = "pip"
 
 
 def demo(loaded: Loaded) -> Iterator[str]:
-    machine = generate.machine(loaded)
-    shots = generate.shots(loaded, machine, PROMPT, SEED, COUNT, guidance=GUIDANCE)
-    paths = generate.generate(shots, machine, Artifacts(loaded.studio), "four pictures")
-    yield f"{len(paths)} pictures of {PROMPT!r}, seeds {SEED} to {SEED + COUNT - 1}:"
-    yield from (f"  {_near(path)}" for path in paths)
-    again = replay.replay(paths[0], loaded)
+    """References of the persona that ships, each with its reason; then one picture again from its own file."""
+    yield f"{PERSONA}: candidates from a fixed seed and prompt, filtered by likeness"
+    outcome = references(PERSONA, loaded)
+    choice = outcome.made.choice
+    yield f"{len(choice.order)} of {len(choice.verdicts)} chosen; dropped: {tally(choice)}"
+    yield from (f"  worth knowing: {finding.what}" for finding in choice.findings)
+    first = loaded.studio / choice.chosen[0].candidate.path
+    again = replay.replay(first, loaded)
     if not again.identical_pixels:
-        raise UserError(f"{paths[0]}: {again}")
+        raise UserError(f"{first}: {again}")
     yield f"replay of the first: {again}"
-    sheet = loaded.studio / "demo" / "contact-sheet.png"
-    write(sheet, generate.sheet(paths, PROMPT))
-    yield f"contact sheet: {_near(sheet)}"
+    yield f"contact sheet: {_near(outcome.page.with_name('sheet.png'))}"
+    yield f"every picture with its reason: {_near(outcome.page)}"
 
 
 def _near(path: Path) -> Path:

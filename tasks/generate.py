@@ -4,6 +4,7 @@ import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from models import embeddings as words
 from models import provenance, registry
@@ -30,9 +31,11 @@ class Machine:
     options: Options
 
 
-def machine(loaded: Loaded) -> Machine:
-    """What the settings say about models, found on disk."""
+def machine(loaded: Loaded, name: str = "") -> Machine:
+    """What the settings say about models, found on disk; `name` takes the place of the settings' own model."""
     knobs = loaded.settings.models
+    if name and name != knobs.name:  # what the settings say of their model is not meant for another
+        knobs = knobs.model_copy(update={"name": name, "revision": "", "variant": ""})
     memory = loaded.studio / "cache" / "hashes.json"
     config = loaded.place(knobs.config)
     source = registry.locate(loaded.place(knobs.name), knobs.revision, knobs.variant, memory, config)
@@ -62,7 +65,7 @@ def shots(
     """Shots of one prompt that differ by seed. `changes` take the place of what the settings say."""
     knobs = loaded.settings.rendering
     known = {name: getattr(knobs, name) for name in ("sampler", "steps", "guidance", "guidance_until", "negative")}
-    known |= {name: getattr(knobs, name) or machine.source.side for name in ("width", "height")}
+    known |= dict(zip(("width", "height"), size(loaded, machine), strict=True))
     known |= {name: value for name, value in changes.items() if value is not None}
     if init:
         known["init"] = Ref(str(init.resolve()), pixel_hash(rgb(open_picture(init))))
@@ -73,6 +76,25 @@ def shots(
     vae = machine.options.vae.ref if machine.options.vae else None
     first = Shot(prompt=prompt, model=machine.source.ref, vae=vae, seed=seed, **known)
     return [first.but(seed=seed + number) for number in range(count)]
+
+
+def series(
+    loaded: Loaded,
+    machine: Machine,
+    prompts: Sequence[str],
+    seeds: Sequence[int],
+    word: Path | None = None,
+    **changes: Any,
+) -> list[Shot]:
+    """One shot a prompt, each with its own seed; `changes` as in `shots`."""
+    first = shots(loaded, machine, prompts[0], embeddings=[word] if word else (), **changes)[0]
+    return [first.but(prompt=prompt, seed=seed) for prompt, seed in zip(prompts, seeds, strict=True)]
+
+
+def size(loaded: Loaded, machine: Machine) -> tuple[int, int]:
+    """Width and height of pictures where nothing else is said."""
+    knobs = loaded.settings.rendering
+    return knobs.width or machine.source.side, knobs.height or machine.source.side
 
 
 def _lora(path: Path, weight: float) -> Lora:

@@ -2,12 +2,11 @@
 
 import os
 import re
-import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 from zoneinfo import available_timezones
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
@@ -17,10 +16,23 @@ from pydantic_settings.sources import DotEnvSettingsSource, EnvSettingsSource
 from models.errors import UserError
 from models.files import path_of
 from models.shot import MAX_SIDE, MAX_STEPS, sampler_name
+from tasks import told
 
 PREFIX = "RESTAGE_"
 # Names with our prefix that are not settings: they say where the settings are.
 PLACES = ("RESTAGE_SETTINGS", "RESTAGE_ENV_FILE", "RESTAGE_SECRETS_DIR")
+
+
+def _name(value: str) -> str:
+    if not value:
+        raise ValueError("a name that is not empty")
+    return value
+
+
+def _device(value: str) -> str:
+    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", value):
+        raise ValueError("auto, cpu, cuda, cuda:1 … or mps")
+    return value
 
 
 def _side(value: int) -> int:
@@ -50,13 +62,13 @@ class Section(BaseModel):
 
 
 class Models(Section):
-    name: Annotated[str, Field(min_length=1)] = "toybox"
+    name: Annotated[str, AfterValidator(_name)] = "toybox"
     revision: str = ""
     variant: str = ""
     vae: str = ""
     config: str = ""
-    clip: Annotated[str, Field(min_length=1)] = "toybox"
-    device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")] = "auto"
+    clip: Annotated[str, AfterValidator(_name)] = "toybox"
+    device: Annotated[str, AfterValidator(_device)] = "auto"
     precision: Literal["auto", "fp32", "fp16", "bf16"] = "auto"
     memory: Literal["none", "vae", "offload", "sequential"] = "none"
     compile: Literal["off", "regional"] = "off"
@@ -74,9 +86,39 @@ class Rendering(Section):
     height: Side = 0
 
 
+Share = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(ge=0, le=1000)]
+Phrases = tuple[Annotated[str, Field(min_length=1)], ...]
+
+
 class References(Section):
     candidates: Annotated[int, Field(ge=1, le=10_000)] = 48
     keep: Annotated[int, Field(ge=1, le=1000)] = 5
+    blank_spread: Positive = 8.0
+    exposure: Share = 0.6
+    blur_spread: Positive = 4.0
+    blur_floor: Positive = 0.0
+    prompt_spread: Positive = 2.5
+    prompt_floor: Annotated[float, Field(ge=-1, le=1)] = 0.1
+    unwanted: Phrases = ("text", "watermark", "collage")
+    unwanted_margin: Annotated[float, Field(ge=-1, le=1)] = 0.05
+    duplicate_bits: Annotated[int, Field(ge=0, le=32)] = 3
+    duplicate_likeness: Annotated[float, Field(ge=0, le=1)] = 0.985
+    identity: Literal["cluster", "core"] = "cluster"
+    identity_scorer: str = ""
+    identity_spread: Annotated[float, Field(ge=1, le=1000)] = 2.0
+    identity_floor: Annotated[float, Field(ge=-1, le=1)] = 0.0
+    cluster_least: Annotated[int, Field(ge=2, le=10_000)] = 8
+    core_share: Share = 0.5
+    balance: Share = 0.5
+    lint_share: Share = 0.4
+    effective_share: Share = 0.5
+    outlier_spread: Positive = 3.0
+    accessories: Phrases = ("hat", "glasses", "scarf", "crown", "bow")
+    expressions: Phrases = ()
+    fill_rounds: Annotated[int, Field(ge=1, le=20)] = 2
+    rounds: Annotated[int, Field(ge=1, le=20)] = 1
+    rounds_share: Share = 0.8
 
 
 class Training(Section):
@@ -98,7 +140,7 @@ class Schedule(Section):
 
 
 class Storage(Section):
-    studio: Annotated[str, Field(min_length=1)] = "studio"
+    studio: Annotated[str, AfterValidator(_name)] = "studio"
 
 
 class Secrets(Section):
@@ -177,7 +219,17 @@ def load(path: Path | None = None) -> Loaded:
     try:
         return Loaded(Settings.model_validate(values), folder, origins)
     except ValidationError as error:
-        raise UserError(_sentence(error, origins, file)) from None
+        raise UserError(told.sentence(error, Settings, _place_of(origins, file), hidden=["secrets"])) from None
+
+
+def _place_of(origins: Mapping[str, str], file: Path) -> Callable[[str], str]:
+    """Where a key was set: the file by its whole path, or the variable."""
+
+    def place(key: str) -> str:
+        origin = origins.get(key, origins.get(key.partition(".")[0], ""))
+        return str(file) if origin in ("", file.name) else origin
+
+    return place
 
 
 def _merge(
@@ -197,12 +249,7 @@ def _variable(where: str) -> Callable[[str], str]:
 
 
 def _toml(file: Path) -> dict[str, Any]:
-    try:
-        found = tomllib.loads(file.read_text(encoding="utf-8"))
-    except tomllib.TOMLDecodeError as error:
-        raise UserError(f"{file} is not valid TOML: {str(error)[0].lower()}{str(error)[1:]}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{file} cannot be read ({error}): make it a readable UTF-8 text file") from None
+    found = told.toml(file)
     if "secrets" in found:
         raise UserError(
             f"{file}: secrets must not stand in this file: set {PREFIX}SECRETS__GRAPH_TOKEN and the like "
@@ -256,51 +303,8 @@ def _check_names(variables: Mapping[str, Any], where: str) -> None:
     known = [f"{PREFIX}{section}__{key}".upper() for section, kind in _sections().items() for key in kind.model_fields]
     for name in variables:
         if name.upper().startswith(PREFIX) and name.upper() not in (*known, *PLACES):
-            raise UserError(f"{where}: {name.upper()} is not a setting{_near(name.upper(), known)}")
+            raise UserError(f"{where}: {name.upper()} is not a setting{told.near(name.upper(), known)}")
 
 
 def _sections() -> dict[str, type[Section]]:
     return {name: field.annotation for name, field in Settings.model_fields.items() if field.annotation}
-
-
-def _near(name: str, known: list[str]) -> str:
-    near = get_close_matches(name, known, n=1, cutoff=0.5)
-    return f": did you mean {near[0]}?" if near else f": the known ones are {', '.join(known)}"
-
-
-def _sentence(error: ValidationError, origins: Mapping[str, str], file: Path) -> str:
-    """The first mistake: which file or variable, which key, which value, and what is allowed."""
-    first = error.errors()[0]
-    key = ".".join(str(part) for part in first["loc"])
-    where = origins.get(key, origins.get(key.partition(".")[0], ""))
-    where = str(file) if where in ("", file.name) else where
-    if first["type"] == "extra_forbidden":
-        section = str(first["loc"][0]) if len(first["loc"]) > 1 else ""
-        known = [f"{section}.{name}" for name in _sections()[section].model_fields] if section else list(_sections())
-        return f"{where}: {'key' if section else 'section'} {key} is unknown{_near(key, known)}"
-    value = "•••" if key.startswith("secrets.") else repr(first["input"])
-    return f"{where}: {key} = {value} is not allowed: use {_allowed(first)}"
-
-
-def _allowed(error: Any) -> str:
-    kind, context = error["type"], error.get("ctx", {})
-    section, _, key = ".".join(str(part) for part in error["loc"]).partition(".")
-    if kind == "literal_error":
-        return "one of " + ", ".join(get_args(_sections()[section].model_fields[key].annotation))
-    if kind == "value_error":
-        return re.sub(r"^.*: use ", "", str(context["error"]))
-    if kind in ("greater_than_equal", "less_than_equal"):
-        return f"{context.get('ge', context.get('le'))} or {'more' if 'ge' in context else 'less'}"
-    if kind == "string_pattern_mismatch":
-        return "auto, cpu, cuda, cuda:1 … or mps"
-    if kind == "string_too_short":
-        return "a name that is not empty"
-    for stem, words in {
-        "int": "a whole number",
-        "float": "a number",
-        "bool": "true or false",
-        "string": "a text",
-    }.items():
-        if kind.startswith(stem):
-            return words
-    return "a section with keys" if kind in ("model_type", "model_attributes_type") else str(error["msg"]).lower()

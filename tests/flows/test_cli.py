@@ -170,14 +170,6 @@ def test_settings_are_shown_without_secrets(run: Run, monkeypatch: pytest.Monkey
     assert "planted" not in out + as_json
 
 
-def test_the_demo_makes_replays_and_shows(run: Run, project: Path) -> None:
-    code, out, err = run("demo")
-    assert code == 0
-    assert "replay of the first: identical pixels" in out
-    assert (project / "studio" / "demo" / "contact-sheet.png").is_file()
-    assert "four pictures: 8/8 steps in" in err
-
-
 def test_ctrl_c_says_that_what_is_done_is_kept(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     stopped = typer.Typer(rich_markup_mode=None)
 

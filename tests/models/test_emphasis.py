@@ -3,7 +3,6 @@
 import re
 import subprocess
 import sys
-import time
 from itertools import pairwise
 
 import pytest
@@ -53,11 +52,10 @@ def test_a_prompt_without_weights_is_one_span(prompt: str, expected: Expected) -
     ],
     ids=lambda prompt: prompt[:6],
 )
+@pytest.mark.timeout(60)  # quadratic reading takes minutes
 def test_a_hundred_thousand_characters_are_read_in_linear_time(prompt: str) -> None:
-    started = time.process_time()
     spans = parse(prompt)
     lint(prompt, ["<pip>"])
-    assert time.process_time() - started < 5  # quadratic reading takes minutes
     assert all(abs(span.weight) < float("inf") for span in spans)
 
 

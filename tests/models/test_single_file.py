@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -89,16 +88,16 @@ def test_a_configuration_needs_no_weights(files: dict[str, Path], other: Callabl
     assert torch.equal(next(model.pipe.unet.parameters()), next(tiny.tiny_sdxl().unet.parameters()))
 
 
+@pytest.mark.timeout(60)  # and it does not wait for the hub
 @pytest.mark.parametrize("family", ["sdxl", "sd1"])
 def test_without_configuration_and_without_hub(
     family: str, files: dict[str, Path], capfd: pytest.CaptureFixture[str]
 ) -> None:
-    one, start = registry.locate(str(files[family])), time.monotonic()
+    one = registry.locate(str(files[family]))
     with pytest.raises(UserError, match=rf"{family}\.safetensors is a single file without its configuration, and the"):
         Model(one, Options())
     with pytest.raises(UserError, match=r"needs the configuration 'owner/name', and the hub .* cannot be reached: set"):
         Model(replace(one, config="owner/name"), Options())
-    assert time.monotonic() - start < 5
     assert capfd.readouterr() == ("", "")
 
 

@@ -1,7 +1,6 @@
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -16,9 +15,7 @@ def copy(tmp_path: Path) -> Path:
 
 
 def test_shipped_weights_are_the_ones_that_were_made() -> None:
-    start = time.perf_counter()
     assert toybox.check() == toybox.folder()
-    assert time.perf_counter() - start < 1
 
 
 def test_shipped_weights_stay_small() -> None:

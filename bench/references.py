@@ -1,0 +1,183 @@
+"""Does the filter find one character among many? `python -m bench.references`
+
+Twenty personas, each of whose prompts leaves one identity trait open, so that the candidates are several characters. The
+oracle says which: a set agrees where all its pictures show the same kind, colour, belly, eyes and marking. Beside the
+filter: as many pictures at random, and the ones most like their prompt.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("GOMP_SPINCOUNT", "0")
+
+import numpy as np
+
+from bench.oracle import Oracle, load_oracle
+from flows.references import Outcome, references
+from models.errors import UserError
+from models.pictures import open_picture, rgb
+from models.toybox import world
+from tasks.reference_set import ReferenceSet, Shelf, Verdict
+from tasks.settings import Loaded, load
+
+SEED = 4
+SETTINGS = '[models]\nname = "toybox"\n[rendering]\nguidance = {guidance}\n[storage]\nstudio = "studio"\n{more}'
+PERSONA = """
+name = "{name}"
+token = "<{name}>"
+class_word = "{kind}"
+kind = "character"
+subject = "{subject}"
+[references]
+seed = {seed}
+prompt = "{{framing}} {{subject}} {{background}}"
+[references.matrix]
+framing = ["a close-up of", "a portrait of", "a full body picture of"]
+background = ["in the forest", "on the beach", "in the snow", "in the desert", "in the city", "in a meadow"]
+"""
+OPEN = ("belly", "eyes", "marking")
+
+
+def characters(count: int) -> list[tuple[world.Critter, str]]:
+    """Who to look for, and which trait the prompt leaves open."""
+    rng = np.random.default_rng(SEED)
+    found = []
+    for number in range(count):
+        critter = world.random_critter(rng, accessory="none")
+        while critter.marking == "none":
+            critter = world.random_critter(rng, accessory="none")
+        found.append((critter, OPEN[number % len(OPEN)]))
+    return found
+
+
+def subject(critter: world.Critter, left_open: str) -> str:
+    """All that is said of the character: everything but one trait."""
+    phrases = {
+        "belly": world.BELLY_PHRASES[0].format(critter.belly),
+        "eyes": world.EYE_PHRASES[critter.eyes],
+        "marking": world.MARKING_PHRASES[critter.marking].format(critter.marking_colour),
+    }
+    said = [phrase for name, phrase in phrases.items() if name != left_open]
+    return f"{world.article(f'{critter.colour} {critter.kind}')} {said[0]} and {said[1].removeprefix('with ')}"
+
+
+def project(folder: Path, count: int, guidance: float, more: str) -> Loaded:
+    (folder / "prompts").mkdir(parents=True, exist_ok=True)
+    (folder / "settings.toml").write_text(SETTINGS.format(guidance=guidance, more=more))
+    for number, (critter, left_open) in enumerate(characters(count)):
+        text = PERSONA.format(
+            name=f"p{number:02}", kind=critter.kind, subject=subject(critter, left_open), seed=1000 + number
+        )
+        (folder / "prompts" / f"p{number:02}.toml").write_text(text)
+    return load(folder / "settings.toml")
+
+
+def who(seen: Mapping[str, str]) -> tuple[str, ...]:
+    return tuple(seen.get(name, "-") for name in world.IDENTITY)
+
+
+def agree(identities: Sequence[tuple[str, ...]]) -> bool:
+    return len(set(identities)) == 1
+
+
+def share(identities: Sequence[tuple[str, ...]]) -> float:
+    """How many belong to the commonest character."""
+    return Counter(identities).most_common(1)[0][1] / len(identities)
+
+
+def by_trait(identities: Sequence[tuple[str, ...]]) -> float:
+    """The mean over traits of how many agree with the commonest value."""
+    return float(
+        np.mean([Counter(values).most_common(1)[0][1] / len(identities) for values in zip(*identities, strict=True)])
+    )
+
+
+def chosen_of(loaded: Loaded, name: str) -> tuple[ReferenceSet, bool]:
+    """The set, and whether it was usable."""
+    try:
+        outcome: Outcome = references(name, loaded)
+        return outcome.made, True
+    except UserError:
+        shelf = Shelf(loaded.studio, name)
+        newest = max(shelf.folder.glob("*/set.json"), key=lambda path: path.stat().st_mtime)
+        return shelf.read(newest.parent.name), False
+
+
+def measure(loaded: Loaded, oracle: Oracle, name: str, left_open: str, random_sets: int = 200) -> dict:
+    made, usable = chosen_of(loaded, name)
+    verdicts = list(made.choice.verdicts)
+    pictures = [rgb(open_picture(loaded.studio / verdict.candidate.path)) for verdict in verdicts]
+    seen = {verdict.candidate.id: who(answer) for verdict, answer in zip(verdicts, oracle.name(pictures), strict=True)}
+    everyone = [seen[verdict.candidate.id] for verdict in verdicts]
+    keep = loaded.settings.references.keep
+
+    def prompt(verdict: Verdict) -> float:
+        return verdict.scores.get("prompt", -1.0)
+
+    rng = np.random.default_rng(1)
+    draws = [[everyone[i] for i in rng.choice(len(everyone), keep, replace=False)] for _ in range(random_sets)]
+    best = [seen[verdict.candidate.id] for verdict in sorted(verdicts, key=prompt, reverse=True)[:keep]]
+    chosen = [seen[each] for each in made.choice.order]
+    return {
+        "persona": name,
+        "open": left_open,
+        "usable": usable,
+        "pool": share(everyone),
+        "pool_by_trait": by_trait(everyone),
+        "chosen": agree(chosen) if chosen else False,
+        "chosen_by_trait": by_trait(chosen) if chosen else 0.0,
+        "random": float(np.mean([agree(draw) for draw in draws])),
+        "random_by_trait": float(np.mean([by_trait(draw) for draw in draws])),
+        "prompt": agree(best),
+        "prompt_by_trait": by_trait(best),
+    }
+
+
+def summary(rows: Sequence[dict]) -> dict:
+    """Over the personas whose candidates agree in at most half."""
+    mixed = [row for row in rows if row["pool"] <= 0.5]
+    names = (
+        "chosen",
+        "random",
+        "prompt",
+        "chosen_by_trait",
+        "random_by_trait",
+        "prompt_by_trait",
+        "pool",
+        "pool_by_trait",
+    )
+    found: dict = {name: float(np.mean([row[name] for row in mixed])) if mixed else 0.0 for name in names}
+    return found | {"personas": len(mixed), "of": len(rows), "usable": sum(row["usable"] for row in mixed)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench.references", description=__doc__)
+    parser.add_argument("--personas", type=int, default=20)
+    parser.add_argument("--guidance", type=float, default=4.0)
+    parser.add_argument(
+        "--set", action="append", default=[], help="a line of [references], such as 'identity = \"core\"'"
+    )
+    parser.add_argument("--work", type=Path, default=Path("bench/work/references"))
+    parser.add_argument("--out", type=Path, default=Path("bench/results/references.json"))
+    options = parser.parse_args()
+    more = "\n".join(["[references]", *options.set]) if options.set else ""
+    loaded = project(options.work.resolve(), options.personas, options.guidance, more)
+    oracle, rows = load_oracle(), []
+    for number, (_, left_open) in enumerate(characters(options.personas)):
+        rows.append(measure(loaded, oracle, f"p{number:02}", left_open))
+        print(json.dumps(rows[-1]), flush=True)
+    found = {"summary": summary(rows), "personas": rows}
+    print(json.dumps(found["summary"], indent=1))
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.out.write_text(json.dumps(found, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,90 @@
+"""What choosing costs as candidates grow: `python -m bench.references_growth`. Vectors are made up, as if from a cache."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+
+from tasks.choose import choose
+from tasks.reference_set import Candidate
+from tasks.scores import Scores
+from tasks.settings import References
+
+BACKGROUNDS = tuple(f"background {n}" for n in range(12))
+FRAMINGS = ("a close-up of", "a portrait of", "a full body picture of")
+
+
+def material(count: int, size: int, seed: int = 1) -> tuple[list[Candidate], Scores]:
+    """Candidates of 40 characters, each in one of 36 cells, with vectors as large as those of a ViT-B/32."""
+    rng = np.random.default_rng(seed)
+    people, places, nears = (
+        rng.normal(size=(n, size)).astype(np.float32) for n in (40, len(BACKGROUNDS), len(FRAMINGS))
+    )
+    who, place, near = (rng.integers(0, n, count) for n in (40, len(BACKGROUNDS), len(FRAMINGS)))
+    seen = (
+        people[who] + 0.5 * places[place] + 0.3 * nears[near] + 0.4 * rng.normal(size=(count, size)).astype(np.float32)
+    )
+    seen /= np.linalg.norm(seen, axis=1, keepdims=True)
+    cells = [{"background": BACKGROUNDS[p], "framing": FRAMINGS[n]} for p, n in zip(place, near, strict=True)]
+    candidates = [Candidate(f"{n:024x}", f"{n}.png", "a prompt", cell, n, n) for n, cell in enumerate(cells)]
+    even = {name: rng.uniform(0.9, 1.1, count).astype(np.float32) for name in ("prompt", "subject", "sharpness")}
+    pixels = {"spread": 60 * even["prompt"], "sharpness": even["sharpness"]}
+    pixels |= {name: np.zeros(count, np.float32) for name in ("dark", "bright", "width", "height")}
+    scores = Scores(
+        ids=tuple(each.id for each in candidates),
+        scorer="made up",
+        pixels=pixels,
+        hashes=rng.integers(0, 2**63, count, dtype=np.uint64),
+        seen=seen,
+        identity=seen,
+        prompt=even["prompt"],
+        subject=even["subject"],
+        unwanted={},
+        shows={"background": place, "framing": near},
+        phrases={"background": BACKGROUNDS, "framing": FRAMINGS},
+        surroundings=np.concatenate([places - places.mean(0), nears - nears.mean(0)]),
+    )
+    return candidates, scores
+
+
+def measure(count: int, size: int) -> dict[str, float]:
+    """Seconds without, and peak memory with the memory watched."""
+    candidates, scores = material(count, size)
+    start = time.perf_counter()
+    made = choose(candidates, scores, References(), 12, {})
+    seconds = time.perf_counter() - start
+    assert len(made.order) == 12, made.problem
+    tracemalloc.start()
+    choose(candidates, scores, References(), 12, {})
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return {"candidates": count, "seconds": round(seconds, 2), "peak_mib": round(peak / 2**20, 1)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench.references_growth", description=__doc__)
+    parser.add_argument("--counts", type=int, nargs="+", default=[500, 1000, 5000])
+    parser.add_argument("--size", type=int, default=512)
+    parser.add_argument("--out", type=Path, default=Path("bench/results/references_growth.json"))
+    options = parser.parse_args()
+    rows = []
+    for count in options.counts:
+        rows.append(measure(count, options.size))
+        print(json.dumps(rows[-1]), flush=True)
+    counts = np.log([row["candidates"] for row in rows])
+    exponents = {
+        name: round(float(np.polyfit(counts, np.log([row[name] for row in rows]), 1)[0]), 2)
+        for name in ("seconds", "peak_mib")
+    }
+    print(json.dumps({"exponents": exponents}))
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.out.write_text(json.dumps({"rows": rows, "exponents": exponents}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,88 @@
+"""Steps of a flow: Prefect tasks inside a flow run, plain calls outside of one, so that a command needs no server.
+
+Prefect is imported only where a flow runs, because that takes seconds.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
+
+from models.errors import UserError
+
+P = ParamSpec("P")
+R = TypeVar("R")
+RETRY_SECONDS = 5
+GPU = "gpu"
+"""The global concurrency limit that keeps two flows from using one GPU at once."""
+
+
+def in_flow_run() -> bool:
+    """Whether a Prefect flow is what calls."""
+    if "prefect" not in sys.modules:
+        return False
+    from prefect.context import FlowRunContext
+
+    return FlowRunContext.get() is not None
+
+
+def step(name: str, retries: int = 0, gpu: bool = False) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Make a function a step: in a flow run a task with that name, tried again where trying again can help."""
+
+    def around(function: Callable[P, R]) -> Callable[P, R]:
+        @wraps(function)
+        def call(*args: P.args, **kwargs: P.kwargs) -> R:
+            if not in_flow_run():
+                return function(*args, **kwargs)
+            from prefect import task
+            from prefect.cache_policies import NO_CACHE
+
+            known = task(
+                name=name,
+                retries=retries,
+                retry_delay_seconds=RETRY_SECONDS,
+                retry_condition_fn=_may_help,
+                cache_policy=NO_CACHE,
+                persist_result=False,
+            )(function)
+            with _slot(gpu):
+                return known(*args, **kwargs)
+
+        return call
+
+    return around
+
+
+def _may_help(task: Any, run: Any, state: Any) -> bool:
+    """A mistake in a file is there the second time as well."""
+    return not isinstance(state.data if isinstance(state.data, BaseException) else _error_of(state), UserError)
+
+
+def _error_of(state: Any) -> BaseException | None:
+    try:
+        state.result(raise_on_failure=True)
+    except BaseException as error:
+        return error
+    return None
+
+
+@contextmanager
+def _slot(wanted: bool) -> Iterator[None]:
+    if not wanted:
+        yield
+        return
+    from prefect.concurrency.sync import concurrency
+
+    with concurrency(GPU, occupy=1, strict=False):
+        yield
+
+
+def show(key: str, markdown: str, description: str) -> None:
+    """In a flow run, an artifact for Prefect's page; nothing elsewhere."""
+    if in_flow_run():
+        from prefect.artifacts import create_markdown_artifact
+
+        create_markdown_artifact(key=key, markdown=markdown, description=description)

@@ -1,0 +1,337 @@
+"""Choosing among pictures by their unit vectors. No chance in it, and memory grows with the number of candidates only.
+
+A row of zeros stands for a picture of which nothing is left to compare: it is like no other.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import ceil
+
+import numpy as np
+
+NOISE = 1e-6  # what parts equal pictures after float32 arithmetic
+ROWS = 256  # of a similarity matrix, held at a time
+MOST_VALUES = 512  # of all factors together; a fit is quadratic in them
+PASSES = 30  # of k-means
+COUNTS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)  # of clusters, all of them tried
+GAP = 1.25  # times the radius of a group: where nobody else is, if it is all of a group
+SLACK = 1.25  # times the dissimilarity of a group: what chance makes of the difference to its half
+
+
+def cut(scores: Sequence[float] | np.ndarray, spread: float, floor: float) -> float:
+    """The score below which a candidate falls behind the others: median - spread * 1.4826 * MAD, but at least `floor`.
+
+    1.4826 makes the median absolute deviation a standard deviation where scores are normal. It is 0 where more than
+    half of them are equal, and then all below would be cut: the mean absolute deviation steps in, with its own 1.2533.
+    Equal means as far as float32 can tell.
+    """
+    scores = np.asarray(scores, np.float64)
+    assert np.isfinite(scores).all(), "scores must be numbers"
+    if not len(scores):
+        return float(floor)
+    median = float(np.median(scores))
+    deviations = np.sort(np.abs(scores - median))  # sorted, so that their sum does not depend on the order they came in
+    deviation = 1.4826 * float(np.median(deviations))
+    if deviation <= NOISE:
+        deviation = max(NOISE, 1.2533 * float(deviations.mean()))
+    return max(float(floor), median - spread * deviation)
+
+
+def without(vectors: np.ndarray, nuisance: np.ndarray) -> np.ndarray:
+    """The vectors less what of them lies along any direction of `nuisance`, at unit length again.
+
+    Its rows are directions, such as differences between the vectors of texts that name backgrounds: of any length, any
+    number, repeated or implied by others.
+    """
+    vectors, nuisance = _checked(vectors), np.asarray(nuisance, np.float64)
+    if not nuisance.size:
+        return _unit(vectors)
+    _, strengths, directions = np.linalg.svd(nuisance, full_matrices=False)
+    # In float32's precision: a direction weaker than the rounding errors is one of them.
+    basis = directions[strengths > strengths[0] * np.finfo(np.float32).eps * max(nuisance.shape)]
+    return _unit(vectors - (vectors @ basis.T) @ basis)
+
+
+def residual(vectors: np.ndarray, groups: Sequence[Sequence[str]], ridge: float = 1.0) -> np.ndarray:
+    """The vectors less what factors such as scene and framing explain, around the same mean, at unit length again.
+
+    `groups[f][i]` is what candidate i has of factor f. Each value gets an effect, all fitted together by least squares.
+    `ridge` counts as so many candidates without effect: a value that one candidate has alone takes only half of what
+    is special about it. Of very many values, the commonest are fitted.
+    """
+    vectors = _checked(vectors)
+    assert all(len(values) == len(vectors) for values in groups), "each factor needs one value per candidate"
+    assert ridge > 0, "factors that imply each other have no effects of their own without a ridge"
+    if not len(vectors) or not groups:
+        return _unit(vectors)
+    columns = _columns(groups)
+    columns -= columns.mean(axis=0)  # so the overall mean is nobody's effect
+    system = columns.T @ columns + ridge * np.eye(columns.shape[1])
+    return _unit(vectors - columns @ np.linalg.solve(system, columns.T @ (vectors - vectors.mean(axis=0))))
+
+
+def core(vectors: np.ndarray, share: float, least: int) -> np.ndarray:
+    """The candidates, in ascending order, that make up the `share` nearest to their own mean direction.
+
+    What is farthest goes first and the mean is taken anew, so that strays do not decide where the middle is. Fewer
+    than `least` are never left.
+    """
+    assert 0 <= share <= 1, "a share lies between 0 and 1"
+    vectors = _checked(vectors)
+    left = _order(vectors)
+    wanted = min(len(left), max(least, ceil(share * len(left) - NOISE)))
+    while len(left) > wanted:
+        nearness = vectors[left] @ _unit(vectors[left].sum(axis=0))
+        staying = max(wanted, len(left) - max(1, len(left) // 32))  # one at a time would take quadratic time
+        left = left[np.sort(np.argsort(-nearness, kind="stable")[:staying])]
+    return np.sort(left)
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """The candidates most like each other, out of all that are enough to be a cluster."""
+
+    members: np.ndarray  # in ascending order; empty where no cluster has enough
+    cohesion: float  # their mean pairwise similarity; 0 where there are none
+    sizes: tuple[int, ...]  # of all clusters they were found among, without strays, largest first
+    similarity: np.ndarray  # of every candidate to the members' mean; 0 where there are none
+
+
+def cluster(vectors: np.ndarray, least: int, spread: float = 2.0) -> Cluster:
+    """The most cohesive cluster of at least `least` members, in the spirit of The Chosen One (arXiv 2311.10093).
+
+    Spherical k-means with several k. What is `spread` times as far from its cluster's mean as the median member is a
+    stray and does not count. Part of a group is always more alike than the group: of the clusters that hold most of
+    the best one, one with a gap around it is taken, or else the largest that is nearly as cohesive.
+    """
+    assert least >= 2 and spread >= 1, "a cluster has two members or more, and keeps half of them or more"
+    vectors = _checked(vectors)
+    order = _order(vectors)
+    points = vectors[order]
+    density = _density(points, least)
+    seeds = _seeds(points, density)
+    found: list[_Part] = []
+    for count in [count for count in COUNTS if count <= len(seeds)]:
+        labels = _k_means(points, points[seeds[:count]])
+        cells = [np.flatnonzero(labels == label) for label in np.unique(labels)]
+        parts = [cell[_trimmed(points[cell], density[cell], least, spread)] for cell in cells]
+        sizes = tuple(sorted((len(part) for part in parts), reverse=True))
+        found += [_Part(part, mean_pairwise(points[part]), sizes) for part in parts]
+    enough = [part for part in found if len(part.members) >= least]
+    if not enough:
+        sizes = max((part.sizes for part in found), key=lambda sizes: sizes[0], default=())
+        return Cluster(np.zeros(0, np.intp), 0.0, sizes, np.zeros(len(vectors)))
+    chosen = _most_cohesive(points, enough)
+    similarity = np.clip(vectors @ _unit(points[chosen.members].sum(axis=0)), -1.0, 1.0)
+    return Cluster(np.sort(order[chosen.members]), chosen.cohesion, chosen.sizes, similarity)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What was chosen, best first, and which values of which axes it holds more of than their quota."""
+
+    items: list[int]
+    over: list[tuple[str, str]]
+
+
+def diverse(
+    vectors: np.ndarray,
+    worth: Sequence[float] | np.ndarray,
+    cells: Mapping[str, Sequence[str]],
+    keep: int,
+    balance: float,
+    quotas: Mapping[str, int] | None = None,
+    first: Sequence[int] = (),
+) -> Choice:
+    """`keep` items, each in turn the highest in balance * worth - (1 - balance) * similarity to the nearest chosen one.
+
+    The items in `first` are taken before all others, whatever they are.
+
+    `cells[axis][i]` is what item i has on an axis. No value is taken more often than the axis's quota, by default keep
+    over the number of its values, rounded up, while anything else can be taken; then what exceeds quotas least is, and
+    `over` says so. The first of equals wins.
+    """
+    assert 0 <= balance <= 1, "balance lies between 0 and 1"
+    assert all(len(values) == len(vectors) for values in [worth, *cells.values()]), "each item needs one value"
+    assert set(quotas or {}) <= set(cells), "a quota is for an axis that the items have"
+    vectors, worth = _checked(vectors), np.asarray(worth, np.float64)
+    assert np.isfinite(worth).all(), "worth must be numbers"
+    axes = [_Axis(name, values, keep, (quotas or {}).get(name)) for name, values in cells.items()]
+    closest = np.zeros(len(vectors))
+    left = np.ones(len(vectors), bool)
+    items: list[int] = []
+    while left.any() and len(items) < keep:
+        excess = sum((axis.excess() for axis in axes), np.zeros(len(vectors), np.intp))
+        # Rounded: equal pictures differ in their last bits by where they stand in a product.
+        value = np.round(balance * worth - (1 - balance) * closest, 9)
+        best = int(np.where(left & (excess == excess[left].min()), value, -np.inf).argmax())
+        best = first[len(items)] if len(items) < len(first) else best
+        similarity = vectors @ vectors[best]
+        closest = np.maximum(closest, similarity) if items else similarity
+        left[best] = False
+        items.append(best)
+        for axis in axes:
+            axis.take(best)
+    return Choice(items, [pair for axis in axes for pair in axis.over()])
+
+
+class _Axis:
+    """How often each value of one axis was taken, against its quota."""
+
+    def __init__(self, name: str, values: Sequence[str], keep: int, quota: int | None) -> None:
+        self.name = name
+        self.values, self.codes = np.unique(np.asarray(values, str), return_inverse=True)
+        self.quota = ceil(keep / max(1, len(self.values))) if quota is None else quota
+        self.taken = np.zeros(len(self.values), np.intp)
+
+    def take(self, item: int) -> None:
+        self.taken[self.codes[item]] += 1
+
+    def excess(self) -> np.ndarray:
+        """By how much each item, were it taken next, would exceed the quota of its value."""
+        return np.maximum(0, self.taken + 1 - self.quota)[self.codes]
+
+    def over(self) -> list[tuple[str, str]]:
+        return [(self.name, str(value)) for value in self.values[self.taken > self.quota]]
+
+
+def mean_pairwise(vectors: np.ndarray) -> float:
+    """How alike unit vectors are: the mean similarity over all pairs of them, 1 where there is no pair."""
+    if len(vectors) < 2:
+        return 1.0
+    vectors = _checked(vectors)
+    total = vectors.sum(axis=0)
+    return float((total @ total - np.vdot(vectors, vectors)) / (len(vectors) * (len(vectors) - 1)))
+
+
+def effective_size(vectors: np.ndarray) -> float:
+    """How many different pictures these amount to, 1 to n: the Vendi score (arXiv 2210.02410)."""
+    if not len(vectors):
+        return 0.0
+    vectors = _checked(vectors)
+    # Both products have the same eigenvalues but for zeros; the smaller one is at most d x d.
+    shares = np.linalg.eigvalsh(vectors.T @ vectors if len(vectors) > vectors.shape[1] else vectors @ vectors.T)
+    shares = shares[shares > 0] / shares[shares > 0].sum()
+    return float(np.exp(-(shares * np.log(shares)).sum()))
+
+
+def _checked(vectors: np.ndarray) -> np.ndarray:
+    vectors = np.asarray(vectors, np.float64)
+    assert vectors.ndim == 2 and np.isfinite(vectors).all(), "vectors must be rows of numbers"
+    return vectors
+
+
+def _unit(vectors: np.ndarray) -> np.ndarray:
+    """At unit length; what is no longer than rounding errors of unit vectors has no direction and becomes zeros."""
+    lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    return np.divide(vectors, lengths, out=np.zeros_like(vectors), where=lengths > NOISE)
+
+
+def _order(vectors: np.ndarray) -> np.ndarray:
+    """An order of the vectors' own, so that the one they came in has no part in what is chosen."""
+    return np.lexsort(vectors.T) if vectors.size else np.arange(len(vectors))
+
+
+def _columns(groups: Sequence[Sequence[str]]) -> np.ndarray:
+    """For each value of each factor, who has it, as ones and zeros."""
+    codes: list[np.ndarray] = []
+    for values in groups:
+        first = codes[-1].max() + 1 if codes else 0
+        codes.append(first + np.unique(np.asarray(values, str), return_inverse=True)[1])
+    common = np.argsort(-np.bincount(np.concatenate(codes)), kind="stable")[:MOST_VALUES]
+    columns = np.zeros((len(groups[0]), len(common)))
+    for code in codes:
+        columns += code[:, None] == common
+    return columns
+
+
+@dataclass(frozen=True)
+class _Part:
+    """One cluster of one k-means: its members without strays, and how many its neighbours have."""
+
+    members: np.ndarray
+    cohesion: float
+    sizes: tuple[int, ...]
+
+
+def _seeds(points: np.ndarray, density: np.ndarray) -> np.ndarray:
+    """Where clusters may start: at the densest point, then each time at the one farthest from all before.
+
+    Only points in the denser half count, or strays, which are far from everything, would get most of the clusters.
+    """
+    if not len(points):
+        return np.zeros(0, np.intp)
+    dense = density >= np.median(density)
+    seeds = [int(density.argmax())]
+    closest = points @ points[seeds[0]]
+    while len(seeds) < COUNTS[-1]:
+        farthest = int(np.where(dense, closest, np.inf).argmin())
+        if closest[farthest] >= 1 - NOISE or farthest in seeds:
+            break
+        seeds.append(farthest)
+        closest = np.maximum(closest, points @ points[farthest])
+    return np.asarray(seeds)
+
+
+def _density(points: np.ndarray, least: int) -> np.ndarray:
+    """How near the last of the `least` nearest points is, each counting itself."""
+    points = points.astype(np.float32)  # it only ranks them, in half the time
+    last = max(0, len(points) - least)
+    density = np.zeros(len(points), np.float32)
+    for start in range(0, len(points), ROWS):
+        block = points[start : start + ROWS] @ points.T
+        density[start : start + ROWS] = np.partition(block, last, axis=1)[:, last]
+    return density
+
+
+def _k_means(points: np.ndarray, centres: np.ndarray) -> np.ndarray:
+    """Each point's cluster. One that loses all its points keeps its centre."""
+    labels = np.full(len(points), -1)
+    for _ in range(PASSES):
+        before, labels = labels, (points @ centres.T).argmax(axis=1)
+        if (labels == before).all():
+            break
+        members = labels[:, None] == np.arange(len(centres))
+        centres = np.where(members.any(axis=0)[:, None], _unit(members.T.astype(points.dtype) @ points), centres)
+    return labels
+
+
+def _trimmed(cell: np.ndarray, density: np.ndarray, least: int, spread: float) -> np.ndarray:
+    """Which points of a cell are no strays, found outwards from the densest: a mean of all would be dragged to them."""
+    inner = np.zeros(len(cell), bool)
+    inner[np.argsort(-(cell @ cell[density.argmax()]), kind="stable")[:least]] = True
+    for outwards in (True, False):  # one after the other, so that each must end
+        before = np.zeros(0, bool)
+        while not np.array_equal(before, inner):
+            before = inner
+            distances = _distances(cell, inner)
+            near = distances <= spread * _others(inner.sum()) * np.median(distances[inner]) + NOISE
+            inner = inner | near if outwards else inner & near
+    return inner
+
+
+def _distances(points: np.ndarray, members: np.ndarray) -> np.ndarray:
+    """How far each point is from the members' mean direction; orthogonal ones are 1.41 apart."""
+    return np.sqrt(np.maximum(0, 2 - 2 * (points @ _unit(points[members].sum(axis=0)))))
+
+
+def _others(count: int) -> float:
+    """How many times as far from a mean as those it was taken of are others of the same group."""
+    return float(np.sqrt((count + 1) / max(1, count - 1)))
+
+
+def _most_cohesive(points: np.ndarray, parts: Sequence[_Part]) -> _Part:
+    best = max(parts, key=lambda part: part.cohesion)
+    around = [part for part in parts if 2 * np.isin(best.members, part.members).sum() > len(best.members)]
+    if apart := [part for part in around if _is_apart(points, part.members)]:
+        return max(apart, key=lambda part: (part.cohesion, len(part.members)))
+    cohesive = 1 - SLACK * (1 - best.cohesion) - NOISE
+    return max((part for part in around if part.cohesion >= cohesive), key=lambda part: len(part.members))
+
+
+def _is_apart(points: np.ndarray, members: np.ndarray) -> bool:
+    """Whether a gap parts all others from the members."""
+    distances = _distances(points, members)
+    others = np.delete(distances, members)
+    radius = _others(len(members)) * float(distances[members].max())
+    return len(others) > 0 and float(others.min()) > GAP * radius + NOISE

@@ -1,0 +1,208 @@
+"""The report on a reference set: a page that stands alone, and a contact sheet. Chosen first, then each drop with its reason."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader
+from markupsafe import Markup
+from PIL import Image
+
+from models import chart
+from models.clip import similarity
+from models.files import write
+from models.pictures import open_picture, rgb
+from models.sheet import contact_sheet
+from tasks.reference_set import Choice, ReferenceSet, Shelf, Verdict
+from tasks.scores import Scores, identities
+
+THUMB, MOST_OF_A_KIND, MOST_IN_MATRIX, MOST_ON_SHEET = 224, 60, 80, 96
+GROUPS = {
+    "person": "By a person",
+    "gate": "At the gates",
+    "identity": "Strangers to the chosen character",
+    "diversity": "Not needed",
+    "": "Not judged",
+}
+CHARTS = {
+    "subject": "Likeness to the class word",
+    "prompt": "Likeness to the prompt",
+    "identity": "Likeness to the chosen character",
+    "sharpness": "Sharpness",
+    "spread": "Variation of brightness",
+}
+WORDS = {"kind": "another kind", "prompt": "not as asked for", "redundant": "not needed", "stranger": "strangers"}
+
+
+def report(made: ReferenceSet, scores: Scores, studio: Path) -> Path:
+    """Write `report.html` and `sheet.png` beside the set; returns the page."""
+    place = Shelf(studio, made.persona).place(made.id)
+    write(place / "sheet.png", _sheet(made, studio))
+    page = place / "report.html"
+    write(page, _page(made, scores, studio).encode())
+    return page
+
+
+def _page(made: ReferenceSet, scores: Scores, studio: Path) -> str:
+    choice = made.choice
+    environment = Environment(loader=PackageLoader("tasks"), autoescape=True, trim_blocks=True)
+    return environment.get_template("references.html").render(
+        set=made,
+        choice=choice,
+        lead=_lead(made),
+        figures=_figures(choice),
+        chosen=[_card(verdict, studio) for verdict in choice.chosen],
+        dropped=_groups(choice, studio),
+        tally=tally(choice),
+        missing=any(finding.missing for finding in choice.findings),
+        charts=_charts(choice),
+        matrix=Markup(_matrix(choice, scores)),
+        matrix_text=_matrix_text(choice),
+        settings=sorted(made.settings.items()),
+    )
+
+
+def _lead(made: ReferenceSet) -> str:
+    count = len(made.choice.verdicts)
+    again = f" Round {made.round}, made with what was learned before." if made.round > 1 else ""
+    return (
+        f"{len(made.choice.order)} of {count} candidates were chosen to teach {made.token}. "
+        f"Every other one is here with the reason why it was dropped.{again}"
+    )
+
+
+def _figures(choice: Choice) -> list[tuple[str, str]]:
+    rows = [("candidates", str(len(choice.verdicts))), ("chosen", str(len(choice.order)))]
+    for name, text in (
+        ("cohesion", "likeness among the chosen"),
+        ("effective size", "different pictures they are worth"),
+    ):
+        if name in choice.figures:
+            rows.append((text, f"{choice.figures[name]:.2f}"))
+    return rows
+
+
+def _card(verdict: Verdict, studio: Path) -> dict[str, Any]:
+    candidate = verdict.candidate
+    kept = ("identity", "prompt", "subject", "sharpness")
+    return {
+        "src": _data(studio / candidate.path),
+        "alt": candidate.prompt or candidate.source or candidate.short,
+        "short": candidate.short,
+        "prompt": candidate.prompt or candidate.source,
+        "reason": verdict.reason,
+        "scores": [f"{name} {verdict.scores[name]:.2f}" for name in kept if name in verdict.scores],
+    }
+
+
+def _groups(choice: Choice, studio: Path) -> list[dict[str, Any]]:
+    found = []
+    for stage, title in GROUPS.items():
+        verdicts = [verdict for verdict in choice.dropped if verdict.stage == stage]
+        verdicts.sort(key=lambda verdict: verdict.code)  # stable: within a reason in the candidates' order
+        if verdicts:
+            shown = verdicts[:MOST_OF_A_KIND]
+            cards = [_card(verdict, studio) for verdict in shown]
+            found.append({"title": f"{title} ({len(verdicts)})", "cards": cards, "more": len(verdicts) - len(shown)})
+    return found
+
+
+def tally(choice: Choice) -> str:
+    """How many were dropped for what."""
+    counts = Counter(verdict.code for verdict in choice.dropped)
+    return ", ".join(f"{count} {WORDS.get(code, code)}" for code, count in counts.most_common()) or "None was dropped."
+
+
+def _charts(choice: Choice) -> list[dict[str, str]]:
+    charts = []
+    for name, title in CHARTS.items():
+        values = [verdict.scores[name] for verdict in choice.verdicts if name in verdict.scores]
+        if values:
+            charts.append({"svg": Markup(chart.histogram(values, choice.cuts.get(name), title)), "title": title})
+    return charts
+
+
+def _rows(choice: Choice) -> list[Verdict]:
+    """The chosen, then the dropped that are most like them."""
+    others = sorted(choice.dropped, key=lambda verdict: -verdict.scores.get("identity", -2.0))
+    return [*choice.chosen, *others][:MOST_IN_MATRIX]
+
+
+def _matrix(choice: Choice, scores: Scores) -> str:
+    rows = _rows(choice)
+    numbers = {each: number for number, each in enumerate(scores.ids)}
+    candidates = [verdict.candidate for verdict in choice.verdicts]
+    everyone = identities(scores, candidates, range(len(candidates)))
+    vectors = everyone[[numbers[row.candidate.id] for row in rows]]
+    return chart.matrix(similarity(vectors, vectors), [row.candidate.short for row in rows], len(choice.order))
+
+
+def _matrix_text(choice: Choice) -> str:
+    shown, count = min(len(choice.verdicts), MOST_IN_MATRIX), len(choice.verdicts)
+    some = f"The {shown} most like the chosen of {count}. " if shown < count else ""
+    return (
+        f"{some}The chosen stand before the dashed line. The darker, the more alike; what background and framing do to a "
+        "picture is taken out."
+    )
+
+
+def _data(path: Path) -> str:
+    """A small JPEG inside the page, so that the page can be sent to somebody."""
+    picture = rgb(open_picture(path))
+    picture.thumbnail((THUMB, THUMB), Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    picture.save(buffer, "JPEG", quality=85)
+    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+def _sheet(made: ReferenceSet, studio: Path) -> bytes:
+    """Chosen first; on each of the others, why not."""
+    chosen, dropped = (
+        made.choice.chosen,
+        sorted(made.choice.dropped, key=lambda v: (list(GROUPS).index(v.stage), v.code)),
+    )
+    rows: Sequence[Verdict] = [*chosen, *dropped][:MOST_ON_SHEET]
+    pictures = [rgb(open_picture(studio / row.candidate.path)) for row in rows]
+    captions = [f"{row.candidate.short}\n{row.candidate.prompt or row.candidate.source}" for row in rows]
+    banners = ["" if row.status == "chosen" else row.reason for row in rows]
+    title = f"References of {made.persona}: {len(chosen)} chosen of {len(made.choice.verdicts)}"
+    if len(rows) < len(made.choice.verdicts):
+        title += f" (the first {len(rows)} are shown)"
+    sheet = contact_sheet(pictures, captions, title, columns=8 if len(rows) > 12 else 0, cell=208, banners=banners)
+    buffer = io.BytesIO()
+    sheet.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def markdown(made: ReferenceSet, sheet: Path) -> str:
+    """The report in short, for Prefect's page: the contact sheet inside, small enough to be stored in a database."""
+    picture = rgb(open_picture(sheet))
+    picture.thumbnail((1400, 4000), Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    picture.save(buffer, "JPEG", quality=80)
+    data = base64.b64encode(buffer.getvalue()).decode()
+    lines = [f"# References of {made.persona}", _lead(made), f"Dropped: {tally(made.choice)}"]
+    if made.choice.problem:
+        lines.insert(1, f"**No usable set: {made.choice.problem}.**")
+    lines += [f"- **{finding.what}**: {finding.consequence}." for finding in made.choice.findings]
+    return "\n\n".join([*lines, f"![contact sheet](data:image/jpeg;base64,{data})", f"Set {made.id}"])
+
+
+def summary(made: ReferenceSet) -> Mapping[str, Any]:
+    """The same in a few numbers, for scripts and logs."""
+    counts = Counter(verdict.code for verdict in made.choice.dropped)
+    return {
+        "persona": made.persona,
+        "set": made.id,
+        "candidates": len(made.choice.verdicts),
+        "chosen": list(made.choice.order),
+        "dropped": dict(sorted(counts.items())),
+        "findings": [finding.what for finding in made.choice.findings],
+        "figures": dict(made.choice.figures),
+        "problem": made.choice.problem,
+    }

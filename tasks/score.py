@@ -1,0 +1,145 @@
+"""Look at every candidate: what its pixels say, and what CLIP sees in it. Choosing comes later and needs no model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+
+from models import choice, quality
+from models.errors import UserError
+from models.pictures import open_picture, rgb
+from models.progress import bar, waiting
+from tasks.persona import Persona
+from tasks.reference_set import Candidate
+from tasks.scores import Scores, put
+from tasks.settings import Loaded
+
+if TYPE_CHECKING:
+    from models.clip import Scorer
+
+PIXELS = ("spread", "sharpness", "dark", "bright", "width", "height")
+SURROUNDINGS = ("framing", "angle", "background", "light")
+"""The axes that are not the character: what tells their phrases apart is taken out of the likeness of two pictures."""
+
+
+def score(candidates: Sequence[Candidate], persona: Persona, loaded: Loaded) -> Path:
+    """Measure every candidate; the file of numbers is named by what it was made from."""
+    from models import clip
+
+    if not candidates:
+        raise UserError(f"{persona.name} has no candidates: raise references.candidates, or add pictures to its folder")
+    knobs = loaded.settings
+    vectors = loaded.studio / "cache" / "vectors.db"
+    memory = loaded.studio / "cache" / "hashes.json"
+    with waiting(f"loading {knobs.models.clip}"):
+        scorer = clip.load(loaded.place(knobs.models.clip), knobs.models.device, cache=vectors, memory=memory)
+    look = _Look(loaded.studio, candidates)
+    with bar("looking at candidates", len(candidates), "pictures") as advance:
+        seen = np.stack([_told(vector, advance) for _, vector in scorer.pictures(look.pictures())])
+    identity, name = seen, scorer.model_hash
+    if knobs.references.identity_scorer:
+        identity, name = _identity(look, loaded), f"{name} {knobs.references.identity_scorer}"
+    scores = _with_texts(look, seen, identity, name, scorer, persona, loaded)
+    return put(scores, loaded.studio / "cache" / "scores")
+
+
+class _Look:
+    """Opens each candidate once for CLIP, and measures its pixels in passing."""
+
+    def __init__(self, studio: Path, candidates: Sequence[Candidate]) -> None:
+        self.studio, self.candidates = studio, candidates
+        self.qualities: list[quality.Quality] = []
+        self.hashes: list[int] = []
+
+    def pictures(self, measuring: bool = True) -> Iterator[Image.Image]:
+        for candidate in self.candidates:
+            picture = rgb(open_picture(self.studio / candidate.path))
+            if measuring:
+                self.qualities.append(quality.measure(picture))
+                self.hashes.append(quality.perceptual_hash(picture))
+            yield picture
+
+
+def _told(vector: np.ndarray, advance: Any) -> np.ndarray:
+    advance(1)
+    return vector
+
+
+def _identity(look: _Look, loaded: Loaded) -> np.ndarray:
+    from models import dino
+
+    knobs = loaded.settings
+    cache = loaded.studio / "cache" / "vectors.db"
+    with waiting(f"loading {knobs.references.identity_scorer}"):
+        scorer = dino.load(loaded.place(knobs.references.identity_scorer), knobs.models.device, cache=cache)
+    with bar("comparing characters", len(look.candidates), "pictures") as advance:
+        return np.stack([_told(vector, advance) for _, vector in scorer.pictures(look.pictures(measuring=False))])
+
+
+def _with_texts(
+    look: _Look, seen: np.ndarray, identity: np.ndarray, name: str, scorer: Scorer, persona: Persona, loaded: Loaded
+) -> Scores:
+    knobs = loaded.settings.references
+    subject = _picture_of(persona.class_word)
+    phrases = axes(persona, knobs.accessories, knobs.expressions)
+    asked = scorer.texts([candidate.prompt or subject for candidate in look.candidates])
+    shows, directions = {}, []
+    for axis, values in phrases.items():
+        texts = scorer.texts([sentence(persona, axis, value) for value in values])
+        shows[axis] = (seen @ texts.T).argmax(1)
+        if axis in SURROUNDINGS and len(values) > 1:
+            directions.append(texts - texts.mean(0))
+    surroundings = np.concatenate(directions) if directions else np.zeros((0, seen.shape[1]), np.float32)
+    # Where it happens moves the likeness to `a picture of a fox` more than an owl would: it is taken out first.
+    plain = choice.without(seen, surroundings)
+    like_subject = plain @ scorer.texts([subject])[0]
+    return Scores(
+        ids=tuple(candidate.id for candidate in look.candidates),
+        scorer=name,
+        pixels={each: np.array([getattr(q, each) for q in look.qualities], dtype=np.float32) for each in PIXELS},
+        hashes=np.array(look.hashes, dtype=np.uint64),
+        seen=seen,
+        identity=identity,
+        prompt=(seen * asked).sum(1),
+        subject=like_subject,
+        unwanted={each: plain @ scorer.texts([_picture_of(each)])[0] - like_subject for each in knobs.unwanted},
+        shows=shows,
+        phrases=phrases,
+        surroundings=surroundings,
+    )
+
+
+def axes(persona: Persona, accessories: Sequence[str], expressions: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """What to look for in every picture: the persona's own axes, and lists of accessories and expressions."""
+    found = {axis: tuple(values) for axis, values in persona.references.matrix.axes().items() if len(values) > 1}
+    if accessories:
+        found["accessory"] = ("", *accessories)
+    if expressions and "expression" not in found:
+        found["expression"] = ("", *expressions)
+    return found
+
+
+def sentence(persona: Persona, axis: str, value: str) -> str:
+    """A caption in which only this one thing is said of the class word."""
+    if not value:
+        return _picture_of(persona.class_word)
+    if axis == "accessory":
+        return f"{_picture_of(persona.class_word)} wearing {_article(value)}"
+    if axis in ("framing", "angle") and value.split()[-1] in ("of", "showing"):
+        return f"{value} {_article(persona.class_word)}"
+    return f"{_picture_of(persona.class_word)} {value}"
+
+
+def _picture_of(thing: str) -> str:
+    return f"a picture of {_article(thing)}"
+
+
+def _article(words: str) -> str:
+    first = words.split(" ")[0].lower()
+    if first in ("a", "an", "the", "two", "some", "many") or first.endswith("s"):
+        return words
+    return f"{'an' if first[:1] in 'aeiou' else 'a'} {words}"

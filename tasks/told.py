@@ -1,0 +1,121 @@
+"""Files that people write, read with care: a mistake is told in one sentence, with its file, key, value and remedy."""
+
+import re
+import tomllib
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails, PydanticCustomError
+
+from models.errors import UserError
+
+SHOWN = 80  # characters of a wrong value; a whole prompt would bury the sentence
+KINDS = {
+    "int": "a whole number",
+    "float": "a number",
+    "finite": "a number",
+    "bool": "true or false",
+    "string": "a text",
+    "tuple": "a list in square brackets",
+    "model": "a section with keys",
+}
+
+
+def toml(file: Path) -> dict[str, Any]:
+    """What a TOML file says; Windows' mark at the start of UTF-8 files is no mistake."""
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8-sig"))
+    except tomllib.TOMLDecodeError as error:
+        raise UserError(f"{file} is not valid TOML: {str(error)[0].lower()}{str(error)[1:]}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{file} cannot be read ({error}): make it a readable UTF-8 text file") from None
+
+
+def mistake(text: str) -> PydanticCustomError:
+    """For validators that know the whole sentence: what follows after the file and the key."""
+    return PydanticCustomError("mistake", "{text}", {"text": text})
+
+
+def sentence(
+    error: ValidationError, model: type[BaseModel], where: Callable[[str], object], hidden: Collection[str] = ()
+) -> str:
+    """The first mistake. `where` gives the file or variable of a key; values in `hidden` sections are not shown."""
+    mistakes = error.errors()
+    # A misspelled key is often missing under its right name too, and then the spelling is what to mend.
+    first = next((each for each in mistakes if each["type"] == "extra_forbidden"), mistakes[0])
+    key = ".".join(str(part) for part in first["loc"])
+    start = f"{where(key)}: {key}"
+    if first["type"] == "extra_forbidden":
+        kind = "section" if isinstance(first["input"], Mapping) else "key"
+        return f"{where(key)}: {kind} {key} is unknown{_known(first, model)}"
+    if first["type"] == "mistake":
+        return f"{start} {first['ctx']['text']}"
+    if first["type"] == "missing":
+        return f"{start} is missing: add it{_example(first, model)}"
+    value = "•••" if first["loc"][0] in hidden else _short(repr(first["input"]))
+    return f"{start} = {value} is not allowed: use {_allowed(first, model)}"
+
+
+def near(name: str, known: Sequence[str]) -> str:
+    """The end of a sentence about an unknown name: the nearest known one, or all of them."""
+    close = get_close_matches(name, known, n=1, cutoff=0.5)
+    return f": did you mean {close[0]}?" if close else f": the known ones are {', '.join(known)}"
+
+
+def _known(error: ErrorDetails, model: type[BaseModel]) -> str:
+    *sections, key = (str(part) for part in error["loc"])
+    homes = [home for home, name in _keys(model) if name == key]
+    if homes:  # a key under the wrong heading, which happens easily in TOML
+        return f" here: put it {f'in [{homes[0]}]' if homes[0] else 'at the top of the file, before any [section]'}"
+    names = list(_section(model, sections).model_fields)
+    close = get_close_matches(key, names, n=1, cutoff=0.5)
+    start = ".".join([*sections, ""])
+    return near(start + close[0], [start + close[0]]) if close else near(key, [start + name for name in names])
+
+
+def _section(model: type[BaseModel], path: Sequence[str]) -> type[BaseModel]:
+    for name in path:
+        part = model.model_fields[name].annotation
+        assert isinstance(part, type) and issubclass(part, BaseModel)
+        model = part
+    return model
+
+
+def _keys(model: type[BaseModel], home: str = "") -> Iterator[tuple[str, str]]:
+    """Every key with the section it stands in."""
+    for name, field in model.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from _keys(field.annotation, f"{home}.{name}" if home else name)
+        else:
+            yield home, name
+
+
+def _field(error: ErrorDetails, model: type[BaseModel]) -> Any:
+    *sections, key = (part for part in error["loc"] if isinstance(part, str))
+    return _section(model, sections).model_fields[key]
+
+
+def _example(error: ErrorDetails, model: type[BaseModel]) -> str:
+    examples = _field(error, model).examples
+    return f', such as {error["loc"][-1]} = "{examples[0]}"' if examples else ""
+
+
+def _allowed(error: ErrorDetails, model: type[BaseModel]) -> str:
+    kind, context = error["type"], error.get("ctx", {})
+    if kind == "literal_error":
+        return "one of " + ", ".join(get_args(_field(error, model).annotation))
+    if kind == "value_error":
+        return re.sub(r"^.*: use ", "", str(context["error"]))
+    if kind in ("greater_than_equal", "less_than_equal"):
+        return f"{context.get('ge', context.get('le'))} or {'more' if 'ge' in context else 'less'}"
+    if kind == "string_too_short":
+        return "a text that is not empty"
+    stems = (words for stem, words in KINDS.items() if kind.startswith(stem))
+    return next(stems, error["msg"].lower())
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= SHOWN else text[: SHOWN - 1] + "…"

@@ -136,6 +136,7 @@ def references(
     word: Annotated[
         Path | None, typer.Option(help="A learned embedding to make candidates with: the next round.")
     ] = None,
+    round: Annotated[int, typer.Option(min=1, help="Which round this is, for the report.")] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
 ) -> None:
     """Make candidates, filter them by CLIP similarity, and choose the reference set, each with a reason.
@@ -147,7 +148,7 @@ def references(
     from tasks.report_references import summary
     from tasks.settings import load
 
-    outcome = run(persona, load(settings), fill, keep or [], drop or [], forget or [], word)
+    outcome = run(persona, load(settings), fill, keep or [], drop or [], forget or [], word, round)
     found = summary(outcome.made)
     if as_json:
         typer.echo(json.dumps({**found, "report": str(outcome.page)}, indent=1, ensure_ascii=False))

@@ -87,6 +87,8 @@ def series(
     **changes: Any,
 ) -> list[Shot]:
     """One shot a prompt, each with its own seed; `changes` as in `shots`."""
+    if word and (token := words.read(word).token) not in prompts[0]:
+        raise UserError(f"{word} is the embedding of {token}, which these prompts do not name: give the persona's own")
     first = shots(loaded, machine, prompts[0], embeddings=[word] if word else (), **changes)[0]
     return [first.but(prompt=prompt, seed=seed) for prompt, seed in zip(prompts, seeds, strict=True)]
 

@@ -73,9 +73,10 @@ def _identity(look: _Look, loaded: Loaded) -> np.ndarray:
     from models import dino
 
     knobs = loaded.settings
-    cache = loaded.studio / "cache" / "vectors.db"
-    with waiting(f"loading {knobs.references.identity_scorer}"):
-        scorer = dino.load(loaded.place(knobs.references.identity_scorer), knobs.models.device, cache=cache)
+    name = knobs.references.identity_scorer.removeprefix(dino.PREFIX)
+    cache, memory = (loaded.studio / "cache" / each for each in ("vectors.db", "hashes.json"))
+    with waiting(f"loading {name}"):
+        scorer = dino.load(f"{dino.PREFIX}{loaded.place(name)}", knobs.models.device, cache=cache, memory=memory)
     with bar("comparing characters", len(look.candidates), "pictures") as advance:
         return np.stack([_told(vector, advance) for _, vector in scorer.pictures(look.pictures(measuring=False))])
 

@@ -66,7 +66,7 @@ def new_unet(recipe: Recipe) -> UNet2DConditionModel:
 def latents(vae: AutoencoderKL, shelf: np.ndarray, path: Path, device: torch.device) -> Tensor:
     """Every drawing's scaled latents, from the file if it is there. Training never runs the VAE again."""
     if path.exists():
-        return torch.load(path, mmap=True, weights_only=True)
+        return torch.load(path, weights_only=True)
     vae.to(device)
     found = []
     for start in range(0, len(shelf), 64):

@@ -12,15 +12,18 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image, ImageFilter
 from typer.testing import CliRunner, Result
 
 from flows.cli import app
 from flows.references import references
+from models import embeddings
 from models.errors import UserError
 from models.toybox import world
 from tasks.reference_set import ReferenceSet, Shelf, Verdict
 from tasks.settings import load
+from tests.models.test_dino import make_model as make_dino
 
 REPOSITORY = Path(__file__).parents[2]
 COUNT, KEEP = 12, 3
@@ -184,6 +187,52 @@ def test_fill_makes_the_missing_shots_up_to_a_bound(ready: Path) -> None:
     assert all(cell in more for cell in missing)
     numbers = [each.candidate.number for each in current(place).choice.verdicts]
     assert numbers == list(range(len(numbers)))
+
+
+def learned(path: Path, token: str) -> Path:
+    """An embedding as wide as toybox's encoders."""
+    generator = torch.Generator().manual_seed(1)
+    tables = tuple(0.05 * torch.randn(2, width, generator=generator) for width in (96, 128))
+    embeddings.write(path, embeddings.Embedding(token, tables), {})
+    return path
+
+
+def test_the_next_round_is_made_with_what_was_learned(ready: Path) -> None:
+    before = current(ready)
+    done = restage("references", "pip", "--word", str(learned(ready / "pip.safetensors", "<pip>")), "--round", "2")
+    assert done.exit_code == 0, done.output
+    made = current(ready)
+    assert all(
+        "<pip>" in each.candidate.prompt and "teal" not in each.candidate.prompt for each in made.choice.verdicts
+    )
+    assert [each.candidate.seed for each in made.choice.verdicts] == [e.candidate.seed for e in before.choice.verdicts]
+    assert len(pictures(ready)) == 2 * COUNT
+    assert made.round == 2
+    assert made.choice.figures["distance"] > 0
+
+
+def test_a_word_of_another_persona_is_refused(ready: Path) -> None:
+    found = restage("references", "pip", "--word", str(learned(ready / "mara.safetensors", "<mara>"))).exception
+    assert isinstance(found, UserError)
+    assert "is the embedding of <mara>, which these prompts do not name" in str(found)
+
+
+def test_characters_can_be_compared_by_dinov2(ready: Path) -> None:
+    make_dino(ready / "dino", seed=0)
+    before = current(ready)
+    with (ready / "settings.toml").open("a") as file:
+        file.write('identity_scorer = "dinov2:dino"\n')
+    done = restage("references", "pip")
+    assert done.exit_code == 0, done.output
+    made = current(ready)
+    assert made.scorer.endswith("dinov2:dino")
+    likeness = [
+        [each.scores["identity"] for each in one.choice.verdicts if "identity" in each.scores] for one in (before, made)
+    ]
+    assert likeness[0] != likeness[1]
+    assert [each.scores["prompt"] for each in made.choice.verdicts] == [
+        each.scores["prompt"] for each in before.choice.verdicts
+    ]
 
 
 def test_too_few_survivors_end_with_one_sentence_and_a_report(ready: Path) -> None:

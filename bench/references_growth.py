@@ -42,6 +42,7 @@ def material(count: int, size: int, seed: int = 1) -> tuple[list[Candidate], Sco
         hashes=rng.integers(0, 2**63, count, dtype=np.uint64),
         seen=seen,
         identity=seen,
+        by_clip=True,
         prompt=even["prompt"],
         subject=even["subject"],
         unwanted={},

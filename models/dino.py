@@ -155,15 +155,9 @@ def _build(source: Source, device: str) -> "torch.nn.Module":
     transformers.utils.logging.set_verbosity_error()  # its report of what is missing becomes a sentence below
     transformers.utils.logging.disable_progress_bar()
     try:
-        # What a file lacks is first filled with random numbers; nobody else's random state should notice.
-        with torch.random.fork_rng(devices=[]):
-            model, found = transformers.AutoModel.from_pretrained(
-                source.folder,
-                local_files_only=True,
-                use_safetensors=True,
-                dtype=torch.float32,
-                output_loading_info=True,
-            )
+        model, found = transformers.AutoModel.from_pretrained(
+            source.folder, local_files_only=True, use_safetensors=True, dtype=torch.float32, output_loading_info=True
+        )
         if missing := set(found["missing_keys"]) - UNUSED:
             raise ValueError(f"they lack {min(missing)}")
     except Exception as error:  # a shape that does not fit, a configuration that cannot be built, …

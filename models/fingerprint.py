@@ -75,7 +75,7 @@ def device_name(device: str) -> str:
     if device.startswith("cuda"):
         import torch
 
-        return torch.cuda.getdevice_name(device)
+        return torch.cuda.get_device_name(device)
     return _processor()
 
 

@@ -105,6 +105,7 @@ def _with_texts(
         hashes=np.array(look.hashes, dtype=np.uint64),
         seen=seen,
         identity=identity,
+        by_clip=identity is seen,
         prompt=(seen * asked).sum(1),
         subject=like_subject,
         unwanted={each: plain @ scorer.texts([_picture_of(each)])[0] - like_subject for each in knobs.unwanted},

@@ -34,6 +34,8 @@ class Scores:
     """CLIP's unit vectors [n, d]."""
     identity: np.ndarray
     """Unit vectors for comparing characters: CLIP's, or DINOv2's where the settings name one."""
+    by_clip: bool
+    """Whether those are CLIP's, in whose space texts lie too."""
     prompt: np.ndarray
     """Likeness to the prompt that the picture was asked for."""
     subject: np.ndarray
@@ -54,7 +56,7 @@ def put(scores: Scores, folder: Path) -> Path:
     arrays |= {f"shows/{name}": value for name, value in scores.shows.items()}
     for name in ("hashes", "seen", "identity", "prompt", "subject", "surroundings"):
         arrays[name] = getattr(scores, name)
-    head = {"ids": scores.ids, "scorer": scores.scorer, "phrases": scores.phrases}
+    head = {"ids": scores.ids, "scorer": scores.scorer, "phrases": scores.phrases, "by_clip": scores.by_clip}
     arrays["head"] = np.frombuffer(json.dumps(head, sort_keys=True).encode(), dtype=np.uint8)
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)  # type: ignore[arg-type]
@@ -83,6 +85,7 @@ def read(path: Path) -> Scores:
     return Scores(
         ids=tuple(head["ids"]),
         scorer=head["scorer"],
+        by_clip=head["by_clip"],
         phrases={axis: tuple(values) for axis, values in head["phrases"].items()},
         **parts,  # type: ignore[arg-type]
         **{name: arrays[name] for name in ("hashes", "seen", "identity", "prompt", "subject", "surroundings")},
@@ -92,7 +95,7 @@ def read(path: Path) -> Scores:
 def identities(scores: Scores, candidates: Sequence[Candidate], rows: Sequence[int]) -> np.ndarray:
     """The vectors by which characters are compared: where it happens, and from how near, is taken out of them."""
     vectors = scores.identity[list(rows)]
-    if scores.identity.shape[1] == scores.surroundings.shape[1]:
+    if scores.by_clip:
         vectors = choice.without(vectors, scores.surroundings)
     axes = sorted({axis for number in rows for axis in candidates[number].cell})
     groups = [[candidates[number].cell.get(axis, "") for number in rows] for axis in axes]

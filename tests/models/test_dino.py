@@ -116,10 +116,12 @@ def test_different_pictures_have_different_vectors(scorer: dino.Scorer) -> None:
 def test_a_picture_has_the_same_bits_alone_in_any_order_and_in_any_batch(folder: Path, batch_size: int) -> None:
     scorer = dino.load(f"dinov2:{folder}", device="cpu", batch_size=batch_size)
     pictures = [noise(n) for n in range(11)]
+    passes = count_passes(scorer)
     together = vectors_of(scorer, pictures)
     alone = np.stack([vectors_of(scorer, [picture])[0] for picture in pictures])
     backwards = vectors_of(scorer, pictures[::-1])[::-1]
     shifted = vectors_of(scorer, [noise(99), *pictures])[1:]
+    assert set(passes) == {8 if batch_size == 5 else 16}
     for other in (alone, backwards, shifted):
         np.testing.assert_array_equal(together, other)
 

@@ -49,6 +49,7 @@ def measured(count: int, seed: int = 0, identities: Sequence[int] | None = None)
         hashes=rng.integers(0, 2**63, count, dtype=np.uint64),
         seen=seen,
         identity=seen,
+        by_clip=True,
         prompt=even(0.5, 0.05),
         subject=even(0.4, 0.05),
         unwanted={"text": even(-0.3, 0.05)},

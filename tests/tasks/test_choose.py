@@ -9,7 +9,7 @@ import pytest
 
 from tasks.choose import choose
 from tasks.reference_set import Choice, Verdict
-from tasks.scores import Scores
+from tasks.scores import Scores, identities
 from tasks.settings import References
 from tests.tasks.measured import BACKGROUNDS, but, candidates, measured, unit
 
@@ -159,3 +159,12 @@ def test_cuts_are_relative_to_the_set() -> None:
     )
     floor = chosen(darker, prompt_floor=0.19)
     assert any(each.code == "prompt" for each in floor.verdicts)
+
+
+def test_text_directions_are_taken_out_of_clips_vectors_only() -> None:
+    """DINOv2's vectors may be as long as CLIP's; its space has no texts."""
+    scores, everyone = measured(COUNT), candidates(COUNT, cells=False)
+    other = dataclasses.replace(scores, by_clip=False)
+    assert np.array_equal(identities(other, everyone, range(COUNT)), scores.identity)
+    cleaned = identities(scores, everyone, range(COUNT))
+    assert np.abs(cleaned @ scores.surroundings.T).max() < 1e-4

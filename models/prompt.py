@@ -143,14 +143,14 @@ def embed(
 
     # With offloading the weights are elsewhere until the moment they are used; this says where that will be.
     device = get_module_execution_device(encoder.model)
-    ids = torch.tensor([chunk.ids for chunk in chunk_list], device=device)
+    ids = _send([chunk.ids for chunk in chunk_list], device)
     with _learned(encoder.model.get_input_embeddings(), chunk_list, vectors):
         output = encoder.model(ids, output_hidden_states=encoder.penultimate)
     hidden = output.hidden_states[-2] if encoder.penultimate else output.last_hidden_state
     if not encoder.projected:
         return hidden, None
     # At the end of text as we know it, and not where the encoder's config makes it look.
-    ends = torch.tensor([chunk.end for chunk in chunk_list], device=output.last_hidden_state.device)
+    ends = _send([chunk.end for chunk in chunk_list], output.last_hidden_state.device)
     rows = torch.arange(len(chunk_list), device=ends.device)
     return hidden, encoder.model.text_projection(output.last_hidden_state[rows, ends])
 
@@ -162,16 +162,23 @@ def _learned(
     """While this lasts, the lookup gives the learned vectors at their positions."""
     import torch
 
-    slots = [(row, at, vectors[token][n]) for row, chunk in enumerate(chunk_list) for at, token, n in chunk.slots]
+    slots = [(row, at, token, n) for row, chunk in enumerate(chunk_list) for at, token, n in chunk.slots]
     if not slots:
         yield
         return
-    rows, places, values = zip(*slots, strict=True)
+    rows, places, tokens, numbers = zip(*slots, strict=True)
+    # All vectors in one table, read once: a slice for each slot would be a kernel for each, forward and backward.
+    first, total = {}, 0
+    for token in dict.fromkeys(tokens):
+        first[token], total = total, total + len(vectors[token])
+    which = [first[token] + n for token, n in zip(tokens, numbers, strict=True)]
 
     def put(module: torch.nn.Module, args: tuple[torch.Tensor, ...], looked_up: torch.Tensor) -> torch.Tensor:
         # A copy: what the lookup returned belongs to the encoder.
         filled = looked_up.clone()
-        filled[list(rows), list(places)] = torch.stack(values).to(filled.device, filled.dtype)
+        table = torch.cat([vectors[token] for token in first]).to(filled.device, filled.dtype)
+        at = _send([rows, places, which], filled.device)
+        filled[at[0], at[1]] = table[at[2]]
         return filled
 
     handle = lookup.register_forward_hook(put)
@@ -179,6 +186,14 @@ def _learned(
         yield
     finally:
         handle.remove()
+
+
+def _send(numbers: Sequence[Any], device: Any) -> torch.Tensor:
+    """Onto the device without waiting for what it still computes, which a plain copy to a GPU does."""
+    import torch
+
+    made = torch.tensor(numbers)
+    return made.pin_memory().to(device, non_blocking=True) if torch.device(device).type == "cuda" else made.to(device)
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,78 @@
+"""Moving the vectors within their range, and what the optimizer remembers of the steps before."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from models.inversion import words as inversion_words
+
+if TYPE_CHECKING:
+    from models.inversion.config import Config
+    from models.inversion.state import Saved
+
+
+class Memory:
+    """An optimizer whose memory can be put away and brought back to the bit."""
+
+    def __init__(
+        self, tables: Sequence[torch.nn.Parameter], config: Config, bands: Sequence[inversion_words.Band] | None
+    ) -> None:
+        self._tables, self._bands, self._waits = list(tables), bands, config.optimizer == "prodigy"
+        self._optimizer = _make(self._tables, config)
+
+    def update(self, rate: float, good: torch.Tensor) -> None:
+        """One step at this rate. Where `good` (a truth on the device) is false, everything stays as it was."""
+        if self._waits and not bool(good):
+            return  # it reads its numbers from the GPU in every step anyway
+        before = {key: tensor.clone() for key, tensor in self._tensors()}
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate
+        self._optimizer.step()
+        with torch.no_grad():
+            inversion_words.keep_norms(self._tables, self._bands)
+            for key, tensor in self._tensors():
+                # Nobody looks at `good` here, which would have to wait for it.
+                tensor.copy_(torch.where(good, tensor, before.get(key, torch.zeros_like(tensor))))
+
+    def _tensors(self) -> list[tuple[tuple[int, str], torch.Tensor]]:
+        """The vectors and all that is remembered of them on the device, each by a name."""
+        found = [((place, ""), table.data) for place, table in enumerate(self._tables)]
+        for place, table in enumerate(self._tables):
+            kept = self._optimizer.state.get(table, {})
+            found += [((place, name), kept[name]) for name in kept if torch.is_tensor(kept[name]) and name != "step"]
+        return found
+
+    def kept(self, step: int) -> tuple[list[dict[str, torch.Tensor]], dict[str, Any]]:
+        """Tensors for each table, and plain numbers. `step` is the last good one."""
+        tensors, states = [], []
+        for table in self._tables:
+            kept = self._optimizer.state.get(table, {})
+            tensors.append({name: value for name, value in kept.items() if torch.is_tensor(value) and name != "step"})
+            states.append({name: value for name, value in kept.items() if not torch.is_tensor(value)})
+        group = {name: value for name, value in self._optimizer.param_groups[0].items() if _is_number(value)}
+        return tensors, {"step": step, "states": states, "group": group}
+
+    def restore(self, saved: Saved) -> None:
+        if not saved.step:
+            return
+        for group in self._optimizer.param_groups:
+            group |= saved.numbers["group"]
+        for table, tensors, numbers in zip(self._tables, saved.memory, saved.numbers["states"], strict=True):
+            kept = {name: tensor.to(table.device) for name, tensor in tensors.items()}
+            # AdamW counts in a tensor on the CPU, Prodigy in a plain number, which is among the others.
+            self._optimizer.state[table] = {"step": torch.tensor(float(saved.step)), **kept, **numbers}
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _make(tables: list[torch.nn.Parameter], config: Config) -> torch.optim.Optimizer:
+    if config.optimizer == "prodigy":
+        return importlib.import_module("prodigyopt").Prodigy(tables, betas=config.betas, weight_decay=0)
+    # Weight decay would pull the word towards nothing.
+    return torch.optim.AdamW(tables, betas=config.betas, weight_decay=0.0)

@@ -1,8 +1,8 @@
 """Does the filter find one character among many? `python -m bench.references`
 
-Twenty personas, each of whose prompts leaves one identity trait open, so that the candidates are several characters. The
-oracle says which: a set agrees where all its pictures show the same kind, colour, belly, eyes and marking. Beside the
-filter: as many pictures at random, and the ones most like their prompt.
+Personas whose prompts leave one identity trait open, so that the candidates are several characters; only those of whose
+candidates at most half agree are counted. The oracle says who is who: a set agrees where all its pictures show the same kind,
+colour, belly, eyes and marking. Beside the filter: as many pictures at random, and the ones most like their prompt.
 """
 
 from __future__ import annotations
@@ -43,6 +43,8 @@ framing = ["a close-up of", "a portrait of", "a full body picture of"]
 background = ["in the forest", "on the beach", "in the snow", "in the desert", "in the city", "in a meadow"]
 """
 OPEN = ("belly", "eyes", "marking")
+SPREAD_EVENLY = ("belly", "eyes")
+"""The traits that seeds vary most, for the personas after the first twenty: sets of one character prove nothing."""
 
 
 def characters(count: int) -> list[tuple[world.Critter, str]]:
@@ -53,7 +55,8 @@ def characters(count: int) -> list[tuple[world.Critter, str]]:
         critter = world.random_critter(rng, accessory="none")
         while critter.marking == "none":
             critter = world.random_critter(rng, accessory="none")
-        found.append((critter, OPEN[number % len(OPEN)]))
+        kinds = OPEN if number < 20 else SPREAD_EVENLY
+        found.append((critter, kinds[number % len(kinds)]))
     return found
 
 
@@ -159,7 +162,7 @@ def summary(rows: Sequence[dict]) -> dict:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.references", description=__doc__)
-    parser.add_argument("--personas", type=int, default=20)
+    parser.add_argument("--personas", type=int, default=40)
     parser.add_argument("--guidance", type=float, default=4.0)
     parser.add_argument(
         "--set", action="append", default=[], help="a line of [references], such as 'identity = \"core\"'"

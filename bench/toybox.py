@@ -34,7 +34,7 @@ def held_out(count: int) -> tuple[torch.Tensor, list[world.Critter]]:
 
 def measure_vae(studio: Studio) -> dict:
     """Reconstruction, and whether a drawing is still what it was after it."""
-    pictures, critters = held_out(256)
+    pictures, critters = held_out(1024)
     vae = studio.pipeline.vae
     with torch.no_grad():
         seen = [vae.decode(vae.encode(batch).latent_dist.mean).sample for batch in pictures.split(32)]

@@ -12,16 +12,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers import (
-    DDIMScheduler,
-    DPMSolverMultistepScheduler,
-    EulerAncestralDiscreteScheduler,
-    StableDiffusionXLImg2ImgPipeline,
-    StableDiffusionXLPipeline,
-)
+from diffusers import StableDiffusionXLImg2ImgPipeline, StableDiffusionXLPipeline
 from PIL import Image
 
 from bench.oracle import Oracle
+from models.sdxl import scheduler
+from models.shot import SAMPLERS
 from models.toybox import world
 
 STEPS, GUIDANCE, BATCH = 25, 4.0, 8
@@ -169,16 +165,17 @@ def strength(studio: Studio) -> dict:
 
 
 def schedulers(studio: Studio) -> dict:
-    """Agreement over the named attributes with other schedulers."""
+    """Agreement over the named attributes with every sampler, as the product sets them up."""
     rng = np.random.default_rng(14)
     critters = [world.random_critter(rng) for _ in range(max(studio.pictures // 12, 16))]
     prompts = [world.caption(critter, rng) for critter in critters]
     usual, found = studio.pipeline.scheduler, {}
-    kinds = (EulerAncestralDiscreteScheduler, DPMSolverMultistepScheduler, DDIMScheduler)
-    for kind in (type(usual), *kinds):
-        studio.pipeline.scheduler = kind.from_config(usual.config)
+    for name in SAMPLERS:
+        if name == "lcm":  # for models that were distilled for it
+            continue
+        studio.pipeline.scheduler = scheduler(name, usual)
         rates = agreement(studio, studio.make(prompts), [asked(critter, False) for critter in critters])
-        found[kind.__name__] = float(np.mean(list(rates.values())))
+        found[name] = float(np.mean(list(rates.values())))
     studio.pipeline.scheduler = usual
     return found
 

@@ -93,10 +93,14 @@ def read(path: Path) -> Scores:
 
 
 def identities(scores: Scores, candidates: Sequence[Candidate], rows: Sequence[int]) -> np.ndarray:
-    """The vectors by which characters are compared: where it happens, and from how near, is taken out of them."""
+    """The vectors by which characters are compared: where it happens, and from how near, is taken out of them.
+
+    In CLIP's space texts say in which directions that lies. Elsewhere it is estimated from the cells, which costs a few
+    candidates some of who they are: on toybox, one character was found in 40 % of cases with it and in 90 % without.
+    """
     vectors = scores.identity[list(rows)]
     if scores.by_clip:
-        vectors = choice.without(vectors, scores.surroundings)
+        return choice.without(vectors, scores.surroundings)
     axes = sorted({axis for number in rows for axis in candidates[number].cell})
     groups = [[candidates[number].cell.get(axis, "") for number in rows] for axis in axes]
     return choice.residual(vectors, groups) if groups and len(rows) > ENOUGH else vectors

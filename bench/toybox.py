@@ -39,11 +39,17 @@ def measure_vae(studio: Studio) -> dict:
     with torch.no_grad():
         seen = [vae.decode(vae.encode(batch).latent_dist.mean).sample for batch in pictures.split(32)]
     again = to_tensor(to_bytes(torch.cat(seen)))
+    plain = [
+        i for i, critter in enumerate(critters) if critter.accessory != "glasses"
+    ]  # glasses cover most of a marking
+    bare = [critters[i] for i in plain]
     return {
         "psnr": psnr(vae, pictures),
         "oracle_on_drawings": accuracy(studio.oracle, pictures, critters),
         "oracle_on_softened": accuracy(studio.oracle, soft(pictures), critters),
         "oracle_after_vae": accuracy(studio.oracle, again, critters),
+        "oracle_on_drawings_without_glasses": accuracy(studio.oracle, pictures[plain], bare),
+        "oracle_after_vae_without_glasses": accuracy(studio.oracle, again[plain], bare),
     }
 
 

@@ -20,7 +20,7 @@ from models.sdxl import scheduler
 from models.shot import SAMPLERS
 from models.toybox import world
 
-STEPS, GUIDANCE, BATCH = 25, 4.0, 8
+STEPS, GUIDANCE, BATCH = 25, 2.0, 8
 
 
 @dataclass

@@ -108,9 +108,9 @@ class References(Section):
     identity_scorer: str = ""
     identity_spread: Annotated[float, Field(ge=1, le=1000)] = 2.0
     identity_floor: Annotated[float, Field(ge=-1, le=1)] = 0.0
-    cluster_least: Annotated[int, Field(ge=2, le=10_000)] = 8
+    cluster_least: Annotated[int, Field(ge=2, le=10_000)] = 6
     core_share: Share = 0.5
-    balance: Share = 0.5
+    balance: Share = 0.8
     lint_share: Share = 0.4
     effective_share: Share = 0.5
     outlier_spread: Positive = 3.0

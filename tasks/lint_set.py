@@ -136,7 +136,8 @@ def _outliers(
     vectors = identities(scores, candidates, chosen)
     total = vectors.sum(0)
     likeness = np.array([float(v @ (total - v)) / (len(chosen) - 1) for v in vectors])
-    cut = choosing.cut(likeness, knobs.outlier_spread, -1.0)
+    # Among a few that are all alike the deviation is next to nothing: an outlier must also be twice as far off as usual.
+    cut = min(choosing.cut(likeness, knobs.outlier_spread, -1.0), 1 - 2 * float(np.median(1 - likeness)))
     return [
         Finding(
             "outlier",

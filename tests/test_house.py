@@ -72,6 +72,7 @@ def test_every_command_in_the_documents_exists() -> None:
     from flows.cli import app
 
     commands = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
+    commands |= {group.name for group in app.registered_groups}
     for document in [*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/*.md")]:
         used = set(re.findall(r"(?:^|`|/)restage ([\w-]+)", document.read_text(), re.MULTILINE))
         assert used <= commands | {"--help"}, document

@@ -1,5 +1,6 @@
 """What the lint says of a chosen set, and which shots it asks for."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -98,6 +99,14 @@ def test_a_member_that_looks_like_somebody_else_is_reported() -> None:
     identities[7] = 5
     said = found([0, 3, 4, 10, 13, 14, 7], measured(COUNT, identities=identities), lint_share=1, outlier_spread=4)
     assert said["outlier"].what.startswith("00070000 looks less like the others")
+
+
+def test_the_least_alike_of_a_set_that_is_all_alike_is_no_outlier() -> None:
+    scores = measured(COUNT, seed=5)
+    close = dataclasses.replace(
+        scores, identity=unit(scores.identity.mean(0) + 0.1 * (scores.identity - scores.identity.mean(0)))
+    )
+    assert "outlier" not in found([0, 3, 4, 7, 10], close, lint_share=1, outlier_spread=0.1)
 
 
 def test_pictures_smaller_than_the_model_are_reported() -> None:

@@ -190,11 +190,15 @@ def _by_identity(book: _Book, knobs: References, keep: int) -> tuple[np.ndarray,
     everyone[left] = likeness
     cohesion = choosing.mean_pairwise(vectors[members])
     inside = set(np.asarray(members).tolist())
-    book.cuts["identity"] = float(min(likeness[list(inside)]))
+    book.cuts["identity"] = least_inside = float(min(likeness[list(inside)]))
     for place, number in enumerate(left):
         book.numbers.setdefault(number, {})["identity"] = round(float(likeness[place]), 4)
         if place not in inside:
-            text = f"a stranger: likeness to the chosen character {likeness[place]:.3f}, outside its group"
+            text = f"outside the most alike group: likeness to its middle {likeness[place]:.3f}, its least {least_inside:.3f}"
+            if likeness[place] >= least_inside:
+                text = (
+                    f"nearer to another group than to the most alike one, whose middle it is {likeness[place]:.3f} like"
+                )
             book.drop(number, "identity", "stranger", text)
     if cohesion < knobs.identity_floor:
         return everyone, (

@@ -25,7 +25,7 @@ THUMB, MOST_OF_A_KIND, MOST_IN_MATRIX, MOST_ON_SHEET = 224, 60, 80, 96
 GROUPS = {
     "person": "By a person",
     "gate": "At the gates",
-    "identity": "Strangers to the chosen character",
+    "identity": "Outside the group that is most alike",
     "diversity": "Not needed",
     "": "Not judged",
 }
@@ -36,7 +36,7 @@ CHARTS = {
     "sharpness": "Sharpness",
     "spread": "Variation of brightness",
 }
-WORDS = {"kind": "another kind", "prompt": "not as asked for", "redundant": "not needed", "stranger": "strangers"}
+WORDS = {"kind": "another kind", "prompt": "not as asked for", "redundant": "not needed", "stranger": "less alike"}
 
 
 def report(made: ReferenceSet, scores: Scores, studio: Path) -> Path:

@@ -71,7 +71,7 @@ def test_a_stranger_is_dropped_by_identity(method: str) -> None:
     choice = chosen(measured(COUNT, identities=identities), identity=method, core_share=0.8)
     found = verdict(choice, 11)
     assert (found.status, found.stage, found.code) == ("dropped", "identity", "stranger")
-    assert found.reason.startswith("a stranger: likeness to the chosen character")
+    assert found.reason.startswith("outside the most alike group: likeness to its middle")
     assert found.scores["identity"] < min(each.scores["identity"] for each in choice.chosen)
 
 

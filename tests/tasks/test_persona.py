@@ -383,7 +383,8 @@ def test_pip_speaks_toyboxs_language() -> None:
     assert set(said["background"]) <= {phrase for some in world.SCENE_PHRASES.values() for phrase in some}
     marking = world.MARKING_PHRASES[world.PIP.marking].format(world.PIP.marking_colour).removeprefix("with ")
     coat = world.article(f"{world.PIP.colour} {world.PIP.kind}")
-    assert pip.subject == f"{coat} {world.BELLY_PHRASES[0].format(world.PIP.belly)} and {marking}"
+    eyes = world.EYE_PHRASES[world.PIP.eyes].removeprefix("with ")
+    assert pip.subject == f"{coat} {world.BELLY_PHRASES[0].format(world.PIP.belly)} and {eyes} and {marking}"
     assert pip.class_word in world.KINDS
 
 

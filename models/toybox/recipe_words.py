@@ -1,7 +1,7 @@
 """The text encoders' first lessons: to read a caption for everything it says.
 
 Contrast with pictures teaches text first what tells most pictures apart (scene, framing) and only very late a pair of sleepy
-eyes; on two cores it never gets there. So both encoders first learn from text alone to answer for every attribute and trait,
+eyes. So both encoders first learn from text alone to answer for every attribute and trait,
 from the pooled text and from the layer that the UNet reads. Text that can be asked for a gold belly has room for a gold belly,
 which is what a prompt, a scoring CLIP and a textual inversion need. The heads that answer go on as a second opinion beside the
 UNet's lessons and are thrown away at the end.

@@ -15,6 +15,7 @@ from models.registry import Source
 from models.sdxl import Model
 from models.shot import Shot
 from tests import tiny
+from tests.stores import opened, server, store, url  # noqa: F401
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

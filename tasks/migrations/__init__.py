@@ -1,0 +1,19 @@
+"""How the store's tables came to be: numbered changes, applied once each and in order.
+
+A change that has been released is never edited; the next one goes into a file of its own, and into the list below. Its
+statements are written so that SQLite and PostgreSQL both take them.
+"""
+
+from dataclasses import dataclass
+
+from tasks.migrations import m0001_embeddings
+
+
+@dataclass(frozen=True)
+class Migration:
+    number: int
+    name: str
+    statements: tuple[str, ...]
+
+
+ALL = (Migration(1, "embeddings", m0001_embeddings.STATEMENTS),)

@@ -70,7 +70,7 @@ def _known(error: ErrorDetails, model: type[BaseModel]) -> str:
     homes = [home for home, name in _keys(model) if name == key]
     if homes:  # a key under the wrong heading, which happens easily in TOML
         return f" here: put it {f'in [{homes[0]}]' if homes[0] else 'at the top of the file, before any [section]'}"
-    names = list(_section(model, sections).model_fields)
+    names = [field.alias or name for name, field in _section(model, sections).model_fields.items()]
     close = get_close_matches(key, names, n=1, cutoff=0.5)
     start = ".".join([*sections, ""])
     return near(start + close[0], [start + close[0]]) if close else near(key, [start + name for name in names])
@@ -90,7 +90,7 @@ def _keys(model: type[BaseModel], home: str = "") -> Iterator[tuple[str, str]]:
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
             yield from _keys(field.annotation, f"{home}.{name}" if home else name)
         else:
-            yield home, name
+            yield home, field.alias or name
 
 
 def _field(error: ErrorDetails, model: type[BaseModel]) -> Any:

@@ -1,0 +1,170 @@
+"""The calendar in the persona file: `[calendar]` and its shots. What they mean is worked out in `tasks.rules` and after."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import date, datetime, time
+from difflib import get_close_matches
+from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo, available_timezones
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
+
+from models.shot import MAX_SEED, MAX_STEPS
+from tasks import told
+
+LONGEST_ID = 64
+FIRST_DAY, LAST_DAY = date(2000, 1, 1), date(2199, 12, 31)
+BEGINNING = date(2026, 1, 1)
+"""Where a calendar begins that does not say: shots are counted from there."""
+
+
+def _id(value: str) -> str:
+    if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", value) or len(value) > LONGEST_ID:
+        raise ValueError(f"at most {LONGEST_ID} lowercase letters, digits, - and _, such as monday-walk")
+    return value
+
+
+def _zone(value: str) -> str:
+    if value not in available_timezones():
+        near = get_close_matches(value, sorted(available_timezones()), n=1)
+        raise ValueError(f"the name of a time zone, such as {near[0] if near else 'Europe/Berlin'}")
+    return value
+
+
+def _day(value: Any) -> Any:
+    """TOML's own date or the same as a text; pydantic alone would also take the number 3 for a day in 1970."""
+    day = day_of(value) if isinstance(value, str) else value
+    if not isinstance(day, date) or isinstance(day, datetime):
+        raise told.mistake(f"= {str(value)[:40]!r} is no date: write it as 2026-12-24")
+    if not FIRST_DAY <= day <= LAST_DAY:
+        raise told.mistake(f"= {day} is out of range: use a date from {FIRST_DAY} to {LAST_DAY}")
+    return day
+
+
+def day_of(text: str) -> date | None:
+    """The day of a text such as 2026-12-24; None where it is none."""
+    try:
+        return date.fromisoformat(text) if re.fullmatch(r"\d{4}-\d\d-\d\d", text, re.ASCII) else None
+    except ValueError:
+        return None
+
+
+def _time(value: Any) -> Any:
+    if isinstance(value, str) and re.fullmatch(r"([01]?\d|2[0-3]):[0-5]\d", value, re.ASCII):
+        hour, minute = value.split(":")
+        return time(int(hour), int(minute))
+    if isinstance(value, time) and value == time(value.hour, value.minute):
+        return value
+    raise told.mistake(f"= {str(value)[:40]!r} is no time of day: write it as 09:00")
+
+
+def _when(value: Any) -> Any:
+    """TOML's own date is as good as the same in quotes."""
+    return value.isoformat() if isinstance(value, date) and not isinstance(value, datetime) else value
+
+
+def _words(value: str) -> str:
+    if not value.strip():
+        raise ValueError("a text that is not empty")
+    return value
+
+
+Words = Annotated[str, AfterValidator(_words)]
+Day = Annotated[date, BeforeValidator(_day)]
+Size = Literal["square", "portrait", "landscape", "story"]
+CatchUp = Literal["skip", "latest", "all"]
+
+
+class Defaults(BaseModel):
+    """What a shot may leave to the calendar."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+    at: Annotated[time, BeforeValidator(_time)] = time(0)
+    from_: Annotated[Day, Field(alias="from")] = BEGINNING
+    until: Day = LAST_DAY
+    catch_up: CatchUp = "latest"
+    negative: str | None = None  # None: what the settings say
+    hashtags: tuple[str, ...] = ()
+    account: str = ""  # the one of the settings
+    size: Size = "portrait"
+    candidates: Annotated[int, Field(ge=0, le=1000)] = 0  # 0: what the settings say
+    guidance: Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)] | None = None  # None: what the settings say
+    steps: Annotated[int, Field(ge=1, le=MAX_STEPS)] | None = None  # None: what the settings say
+    strength: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = None  # None: what a shot starts from
+
+
+_DEFAULTS = Defaults.model_fields
+
+
+class CalendarShot(Defaults):
+    """One `[[calendar.shot]]`, with the calendar's defaults filled in."""
+
+    id: Annotated[str, AfterValidator(_id), Field(examples=["monday-walk"])]
+    when: Annotated[Words, BeforeValidator(_when), Field(examples=["mon, thu"])]
+    prompt: Annotated[Words, Field(examples=["a portrait of {{ token }} in the snow"])]
+    caption: str = ""
+    alt: str = ""
+    init: str = ""
+
+
+class BrokenShot(BaseModel):
+    """A shot that cannot be read. It is reported with the plan, so that it keeps no other from being made."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str
+    problem: str
+
+
+class Calendar(Defaults):
+    timezone: Annotated[str, AfterValidator(_zone)] = "UTC"
+    hemisphere: Literal["north", "south"] = "north"
+    seed: Annotated[int, Field(ge=0, le=MAX_SEED)] = 0
+    shot: tuple[CalendarShot | BrokenShot, ...] = ()
+
+    @field_validator("shot", mode="before")
+    @classmethod
+    def _read_shots(cls, value: Any, info: ValidationInfo) -> Any:
+        if not isinstance(value, list | tuple) or not all(isinstance(each, Mapping) for each in value):
+            raise told.mistake("is no list of shots: write each of them under a heading [[calendar.shot]]")
+        # What is wrong with a default is told where it stands.
+        given = {field.alias or name: info.data[name] for name, field in _DEFAULTS.items() if name in info.data}
+        shots = tuple(_shot(number, each, given) for number, each in enumerate(value, 1))
+        ids = [shot.id for shot in shots]
+        twice = next((name for name in ids if ids.count(name) > 1), None)
+        if twice:
+            raise told.mistake(f"holds the id {twice!r} twice: give each shot its own")
+        return shots
+
+    @property
+    def zone(self) -> ZoneInfo:
+        return ZoneInfo(self.timezone)
+
+    @property
+    def shots(self) -> list[CalendarShot]:
+        """The shots that can be read."""
+        return [shot for shot in self.shot if isinstance(shot, CalendarShot)]
+
+    @property
+    def broken(self) -> list[BrokenShot]:
+        return [shot for shot in self.shot if isinstance(shot, BrokenShot)]
+
+
+def _shot(number: int, value: Mapping[str, Any], given: Mapping[str, Any]) -> CalendarShot | BrokenShot:
+    try:
+        return CalendarShot.model_validate({**given, **value})
+    except ValidationError as error:
+        problem = told.sentence(error, CalendarShot, lambda _: "").removeprefix(": ")
+        return BrokenShot(id=str(value.get("id", f"number {number}"))[:LONGEST_ID], problem=problem)

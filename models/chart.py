@@ -3,12 +3,27 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 WIDTH, HEIGHT = 360, 150
 LEFT, RIGHT, TOP, BOTTOM = 34, 8, 10, 24
+# For lines, whose numbers are longer and whose rows of text stand above the frame.
+WIDE_LEFT, ROW, LETTER = 46, 15, 6.2
+MOST_DOTS = 60
+
+
+@dataclass(frozen=True)
+class Series:
+    """One line of a chart, as places across and values. A value that is no number leaves a gap."""
+
+    name: str
+    points: Sequence[tuple[float, float]]
+    kind: str = "main"
+    """How it is drawn: main, other (beside a main one) or faint (behind them, and cut off where they need the room)."""
 
 
 def histogram(values: Sequence[float], cut: float | None = None, label: str = "", bins: int = 24) -> str:
@@ -70,7 +85,187 @@ def matrix(likeness: np.ndarray, names: Sequence[str], split: int, label: str = 
     return _svg(parts, whole, whole, label or f"likeness of {count} pictures to each other")
 
 
-def _scale(low: float, high: float, start: float, end: float):  # type: ignore[no-untyped-def]
+def lines(
+    series: Sequence[Series],
+    label: str = "",
+    across: str = "step",
+    marks: Sequence[tuple[float, str]] = (),
+    levels: Sequence[tuple[float, str]] = (),
+    span: tuple[float, float] | None = None,
+    width: int = WIDTH,
+    height: int = HEIGHT,
+) -> str:
+    """Values over steps. Marks are named places across, levels named values; `span` lets several charts share their steps."""
+    series = [each for each in series if any(math.isfinite(value) for _, value in each.points)]
+    if not series:
+        return ""
+    marks = [(place, text) for place, text in marks if math.isfinite(place)]
+    ends = [place for each in series for place, _ in each.points] + [place for place, _ in marks] + list(span or ())
+    left, right = _apart(min(ends), max(ends))
+    low, high = _range(series, [value for value, _ in levels])
+    x = _scale(left, right, WIDE_LEFT, width - RIGHT - 6)
+    legend = [each for each in series if each.name] if len(series) > 1 else []
+    rows = _rows([(x(place), text) for place, text in marks], width)
+    top = TOP + ROW * (bool(legend) + (max(rows) + 1 if rows else 0))
+    up = _scale(low, high, height - BOTTOM, top)
+    frame = _Frame(x, up, (left, right), (low, high), top, width, height, across)
+    parts = [*_axes(frame), *_levels(frame, levels), *_marks(frame, marks, rows)]
+    for each in sorted(series, key=lambda one: ("faint", "other", "main").index(one.kind)):
+        parts += _line(frame, each, {place for place, _ in marks})
+    return _svg([*parts, *_legend(legend)], width, height, _told(label, series, across, marks))
+
+
+@dataclass(frozen=True)
+class _Frame:
+    """Where values go on a chart of lines."""
+
+    x: Callable[[float], float]
+    up: Callable[[float], float]
+    across: tuple[float, float]
+    values: tuple[float, float]
+    top: float
+    width: int
+    height: int
+    unit: str
+
+    @property
+    def foot(self) -> int:
+        return self.height - BOTTOM
+
+
+def _range(series: Sequence[Series], levels: Sequence[float]) -> tuple[float, float]:
+    """What the frame shows of the values: all that lines and levels need, and of faint ones the bulk."""
+    values = [*levels]
+    for each in series:
+        own = [value for _, value in each.points if math.isfinite(value)]
+        values += [float(end) for end in np.quantile(own, (0.02, 0.98))] if each.kind == "faint" else own
+    low, high = _apart(min(values), max(values))
+    return low - 0.06 * (high - low), high + 0.06 * (high - low)
+
+
+def _apart(low: float, high: float) -> tuple[float, float]:
+    """The ends of a scale, moved apart where they are the same."""
+    room = max(abs(low), abs(high)) * 0.05 or 0.5
+    return (low - room, high + room) if high - low < 1e-9 * max(1.0, abs(high)) else (low, high)
+
+
+def _axes(frame: _Frame) -> Iterator[str]:
+    right = frame.width - RIGHT
+    for value in _ticks(*frame.values, max(2, frame.height // 45)):
+        yield f'<path class="grid" d="M{WIDE_LEFT} {frame.up(value):.1f}H{right}"/>'
+        yield _text(WIDE_LEFT - 6, frame.up(value) + 4, f"{value:g}", "end")
+    for place in _ticks(*frame.across, max(2, frame.width // 80), whole=True):
+        yield f'<path class="axis" d="M{frame.x(place):.1f} {frame.foot}v4"/>'
+        yield _text(frame.x(place), frame.height - 7, f"{place:g}", "middle")
+    yield _text(WIDE_LEFT - 12, frame.height - 7, frame.unit, "end")
+    yield f'<path class="axis" d="M{WIDE_LEFT} {frame.foot}H{right}"/>'
+
+
+def _levels(frame: _Frame, levels: Sequence[tuple[float, str]]) -> Iterator[str]:
+    for value, text in levels:
+        yield f'<path class="level" d="M{WIDE_LEFT} {frame.up(value):.1f}H{frame.width - RIGHT}"/>'
+        yield _text(frame.width - RIGHT, frame.up(value) - 4, text, "end")
+
+
+def _marks(frame: _Frame, marks: Sequence[tuple[float, str]], rows: Sequence[int]) -> Iterator[str]:
+    for (place, text), row in zip(marks, rows, strict=True):
+        x, y = frame.x(place), frame.top - ROW * (max(rows) - row) - 5
+        yield f'<path class="mark" d="M{x:.1f} {y + 3:.1f}V{frame.foot}"/>'
+        yield _text(*_beside(x, y, text, frame.width))
+
+
+def _ticks(low: float, high: float, count: int, whole: bool = False) -> list[float]:
+    """Round numbers between two ends, about so many."""
+    rough = (high - low) / count
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = min((each * power for each in (1, 2, 5, 10)), key=lambda each: abs(math.log(each / rough)))
+    step = max(step, 1.0) if whole else step
+    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+    return [float(f"{number * step:.12g}") for number in range(first, last + 1)]
+
+
+def _rows(labels: Sequence[tuple[float, str]], width: int) -> list[int]:
+    """Which row above the frame each label stands in, so that none lies on another."""
+    rows: list[int] = []
+    taken: list[tuple[int, float, float]] = []
+    for place, text in labels:
+        at, _, _, anchor = _beside(place, 0, text, width)
+        start = at - (len(text) * LETTER if anchor == "end" else 0)
+        end = start + len(text) * LETTER
+        row = next(r for r in range(len(labels)) if not any(r == o and start < b and a < end for o, a, b in taken))
+        rows.append(row)
+        taken.append((row, start - 8, end + 8))
+    return rows
+
+
+def _beside(x: float, y: float, text: str, width: int) -> tuple[float, float, str, str]:
+    return (x - 4, y, text, "end") if x > width / 2 else (x + 4, y, text, "start")
+
+
+def _line(frame: _Frame, one: Series, marked: set[float]) -> list[str]:
+    """The line, in as many pieces as gaps leave; where points are few, each with a dot that says what it is."""
+    low, high = frame.values
+    dots = one.kind != "faint" and len(one.points) <= MOST_DOTS
+    parts = []
+    for piece in _pieces(one.points):
+        shown = [(frame.x(place), frame.up(min(max(value, low), high))) for place, value in _thin(piece)]
+        path = "L".join(f"{x:.1f} {y:.1f}" for x, y in shown)
+        parts.append(f'<path class="line {one.kind}" d="M{path}{"" if len(shown) > 1 else "h0"}"/>')
+        for place, value in piece if dots else ():
+            radius, kind = (5.0, "dot at") if place in marked else (2.6, "dot")
+            title = html.escape(f"{one.name or 'value'} {_short(value)} at {frame.unit} {place:g}")
+            parts.append(
+                f'<circle class="{kind} {one.kind}" cx="{frame.x(place):.1f}" cy="{frame.up(value):.1f}" r="{radius}">'
+                f"<title>{title}</title></circle>"
+            )
+    return parts
+
+
+def _pieces(points: Sequence[tuple[float, float]]) -> Iterator[list[tuple[float, float]]]:
+    piece: list[tuple[float, float]] = []
+    for place, value in points:
+        if math.isfinite(value):
+            piece.append((place, value))
+        elif piece:
+            yield piece
+            piece = []
+    if piece:
+        yield piece
+
+
+def _thin(points: Sequence[tuple[float, float]], most: int = 400) -> list[tuple[float, float]]:
+    """So many points that the eye sees all of them: of each stretch the least and the greatest."""
+    if len(points) <= 2 * most:
+        return list(points)
+    kept = []
+    for stretch in np.array_split(np.arange(len(points)), most):
+        ends = {min(stretch, key=lambda at: points[at][1]), max(stretch, key=lambda at: points[at][1])}
+        kept += [points[at] for at in sorted(ends)]
+    return kept
+
+
+def _legend(series: Sequence[Series]) -> Iterator[str]:
+    x = float(WIDE_LEFT)
+    for each in series:
+        yield f'<path class="line {each.kind}" d="M{x:.1f} {TOP - 1}h16"/>'
+        if each.kind != "faint" and len(each.points) <= MOST_DOTS:
+            yield f'<circle class="dot {each.kind}" cx="{x + 8:.1f}" cy="{TOP - 1}" r="2.6"/>'
+        yield _text(x + 21, TOP + 3, each.name, "start")
+        x += 21 + len(each.name) * LETTER + 16
+
+
+def _told(label: str, series: Sequence[Series], across: str, marks: Sequence[tuple[float, str]]) -> str:
+    """The chart in a sentence, for those who do not see it."""
+    ways = []
+    for each in series:
+        points = [point for point in each.points if math.isfinite(point[1])]
+        (begin, first), (end, last) = points[0], points[-1]
+        way = f"from {_short(first)} at {across} {begin:g} to {_short(last)} at {across} {end:g}"
+        ways.append(f"{each.name} {way if len(points) > 1 else f'{_short(first)} at {across} {begin:g}'}".strip())
+    return "; ".join([f"{label}: {ways[0]}" if label else ways[0], *ways[1:], *(text for _, text in marks)])
+
+
+def _scale(low: float, high: float, start: float, end: float) -> Callable[[float], float]:
     """A function from values between `low` and `high` to places between `start` and `end`."""
     span = (high - low) or 1.0
     return lambda value: start + (float(value) - low) / span * (end - start)

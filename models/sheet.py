@@ -1,12 +1,17 @@
-"""Contact sheets: many pictures on one, with a line or two under each."""
+"""Many pictures on one: contact sheets with a line or two under each, and grids with words along two sides."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from math import ceil
 
 from PIL import Image, ImageDraw, ImageFont
 
-PAPER, INK, FAINT, CHOSEN = "#faf7f2", "#2b2622", "#8a8178", "#16787a"
+PAPER, INK, FAINT, CHOSEN, EMPTY = "#faf7f2", "#2b2622", "#8a8178", "#16787a", "#eee8df"
 GAP = 16
+LABEL, LINE, MOST_LINES = (
+    208,
+    18,
+    5,
+)  # a grid's words: the width beside the rows, the height of a line, lines above a column
 
 
 def contact_sheet(
@@ -43,6 +48,100 @@ def contact_sheet(
         if index < len(captions):
             _write(draw, captions[index], x, y + cell + 6, cell)
     return sheet
+
+
+def grid(
+    pictures: Sequence[Sequence[Image.Image | None]],
+    rows: Sequence[str],
+    columns: Sequence[str],
+    title: str = "",
+    cell: int = 192,
+    marked: Collection[tuple[int, int]] = (),
+    marked_column: int | None = None,
+) -> Image.Image:
+    """Lay pictures out in rows and columns, each with its words. A cell may be empty; marked ones are framed.
+
+    `marked` names cells by row and column. Pictures are brought to `cell` along their longer side; hand in small ones, for
+    all of them are in memory at once.
+    """
+    assert rows and columns and len(pictures) == len(rows), "a grid needs a name for each row and column"
+    assert all(len(row) == len(columns) for row in pictures), "a grid needs a picture or None in each cell"
+    fitted = [[picture and _fit(picture, cell) for picture in row] for row in pictures]
+    sizes = [picture.size for row in fitted for picture in row if picture] or [(cell, cell)]
+    wide, high = max(max(width for width, _ in sizes), cell // 2), max(max(height for _, height in sizes), cell // 2)
+    beside = [_wrapped(text, LABEL, max(1, high // LINE)) for text in rows]
+    above = [_wrapped(text, wide, MOST_LINES) for text in columns]
+    room = LABEL + GAP if any(rows) else 0
+    heading = _wrapped(title, GAP + room + len(columns) * (wide + GAP) - 2 * GAP, 3, 24)
+    top = GAP + 32 * len(heading) + 8 + max(map(len, above)) * LINE + 8
+    sheet = Image.new("RGB", (GAP + room + len(columns) * (wide + GAP), top + len(rows) * (high + GAP)), PAPER)
+    draw = ImageDraw.Draw(sheet)
+    _lay(draw, heading, GAP, GAP, 24, 32)
+    for number, lines in enumerate(above):
+        x = GAP + room + number * (wide + GAP)
+        _lay(draw, lines, x, top - 8 - len(lines) * LINE, colour=CHOSEN if number == marked_column else INK)
+    for number, lines in enumerate(beside):
+        _lay(draw, lines, GAP, top + number * (high + GAP) + max(0, high - len(lines) * LINE) // 2)
+    for row, each in enumerate(fitted):
+        for column, picture in enumerate(each):
+            box = (GAP + room + column * (wide + GAP), top + row * (high + GAP), wide, high)
+            _place(sheet, draw, picture, box, (row, column) in marked)
+    if marked_column is not None:
+        x, bottom = GAP + room + marked_column * (wide + GAP), top + len(rows) * (high + GAP) - GAP
+        draw.rectangle((x - 7, top - 7, x + wide + 6, bottom + 6), outline=CHOSEN, width=4)
+    return sheet
+
+
+def _place(
+    sheet: Image.Image,
+    draw: ImageDraw.ImageDraw,
+    picture: Image.Image | None,
+    box: tuple[int, int, int, int],
+    framed: bool,
+) -> None:
+    x, y, wide, high = box
+    if picture is None:
+        draw.rectangle((x, y, x + wide - 1, y + high - 1), fill=EMPTY)
+    else:
+        sheet.paste(picture, (x + (wide - picture.width) // 2, y + (high - picture.height) // 2))
+    if framed:
+        draw.rectangle((x - 4, y - 4, x + wide + 3, y + high + 3), outline=CHOSEN, width=4)
+
+
+def _lay(
+    draw: ImageDraw.ImageDraw, lines: Sequence[str], x: int, y: int, size: int = 14, line: int = LINE, colour: str = INK
+) -> None:
+    for number, text in enumerate(lines):
+        draw.text((x, y + number * line), text, fill=colour, font=ImageFont.load_default(size))
+
+
+def _wrapped(text: str, width: int, most: int, size: int = 14) -> list[str]:
+    """The text in lines of that width, at most so many; what does not fit ends in dots."""
+    measure = ImageDraw.Draw(Image.new("RGB", (1, 1)))
+    font = ImageFont.load_default(size)
+
+    def fits(words: str) -> bool:
+        return measure.textlength(words, font=font) <= width
+
+    lines = []
+    for part in filter(str.strip, text.split("\n")):
+        lines += _lines(" ".join(piece for word in part.split() for piece in _broken(word, fits)), fits)
+    if len(lines) > most:
+        last = lines[most - 1]
+        while last and not fits(f"{last}…"):
+            last = last[:-1]
+        lines = [*lines[: most - 1], f"{last.rstrip()}…"]
+    return lines
+
+
+def _broken(word: str, fits: Callable[[str], bool]) -> list[str]:
+    """A word longer than a line in pieces that are not."""
+    pieces = [""]
+    for letter in word:
+        if pieces[-1] and not fits(pieces[-1] + letter):
+            pieces.append("")
+        pieces[-1] += letter
+    return pieces
 
 
 def _bannered(picture: Image.Image, text: str) -> Image.Image:

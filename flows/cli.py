@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from flows.cli_calendar import calendar
+from flows.cli_embeddings import embeddings
 from models.errors import UserError
 
 # Heavy libraries are imported inside the commands, so that --help and mistakes answer at once.
@@ -142,6 +144,7 @@ def references(
     """Make candidates, filter them by CLIP similarity, and choose the reference set, each with a reason.
 
     Example: restage references pip --fill
+
     Example: restage references pip --drop 3f2a91c0 --keep 88d1e2ab
     """
     from flows.references import references as run
@@ -161,8 +164,45 @@ def references(
     typer.echo(outcome.page)
 
 
+@app.command()
+def train(
+    persona: Annotated[str, typer.Argument(help="The name of a file in prompts/, such as pip, or its path.")],
+    settings: Where = None,
+    steps: Annotated[int, typer.Option(min=0, help="How many steps at most; 0: what the settings say.")] = 0,
+    vectors: Annotated[int, typer.Option(min=0, max=64, help="How many vectors; 0: what the settings say.")] = 0,
+    rounds: Annotated[
+        int, typer.Option(min=0, max=20, help="Make references again with what was learned, so often in all.")
+    ] = 0,
+    use: Annotated[
+        bool, typer.Option("--use", help="Make the version the current one, even where it is worse.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
+) -> None:
+    """Teach the model the persona's word from its references. A training that was stopped goes on where it was.
+
+    Example: restage train pip
+
+    Example: restage train mara --vectors 8 --steps 2000
+    """
+    from flows.train import train as run
+    from tasks.report_training import lines, summary
+    from tasks.settings import load
+
+    loaded = load(settings).with_training(steps=steps, vectors=vectors)
+    outcome = run(persona, loaded, use, rounds)
+    if as_json:
+        found = {**summary(outcome.training), "report": str(outcome.page)}
+        typer.echo(json.dumps(found, indent=1, ensure_ascii=False))
+        return
+    for line in lines(outcome.training):
+        typer.echo(line)
+    typer.echo(outcome.page)
+
+
 new = typer.Typer(help="Write a good file to start from.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(new, name="new")
+app.add_typer(embeddings, name="embeddings")
+app.command()(calendar)
 
 
 @new.command("persona")

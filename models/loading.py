@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from models import single_file
+from models import processes, single_file
 from models.errors import UserError
 from models.registry import Source, Vae
 from models.single_file import weights, why
@@ -45,7 +45,8 @@ def device_of(asked: str) -> str:
 
     mps = torch.backends.mps.is_available()
     if asked == "auto":
-        return "cuda" if torch.cuda.is_available() else "mps" if mps else "cpu"
+        own = f"cuda:{processes.local()}" if processes.count() > 1 else "cuda"
+        return own if torch.cuda.is_available() else "mps" if mps else "cpu"
     kind = asked.partition(":")[0]
     if kind not in ("cpu", "cuda", "mps"):
         raise UserError(f"device {asked!r} is unknown: use auto, cpu, cuda, cuda:1 … or mps")

@@ -2,20 +2,26 @@
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Protocol
 
-Advance = Callable[[int], None]
 PLAIN_EVERY = 15.0  # seconds between lines in a log
 
 
+class Advance(Protocol):
+    """Tells how many steps were just done, and what else is worth saying about the last of them."""
+
+    def __call__(self, count: int, note: str = "", /) -> None: ...
+
+
 @contextmanager
-def bar(title: str, total: int, unit: str = "") -> Iterator[Advance]:
-    """Show how far `total` steps have come. Call what this yields with the number of steps just done."""
+def bar(title: str, total: int, unit: str = "", done: int = 0) -> Iterator[Advance]:
+    """Show how far `total` steps have come, `done` of them before. Call what this yields with the number just done."""
     if total <= 0:
-        yield lambda _: None
+        yield lambda _, note="": None
         return
-    with (_live if sys.stderr.isatty() else _plain)(title, total, unit) as advance:
+    with (_live if sys.stderr.isatty() else _plain)(title, total, unit, done) as advance:
         yield advance
 
 
@@ -33,7 +39,7 @@ def waiting(title: str) -> Iterator[None]:
 
 
 @contextmanager
-def _live(title: str, total: int, unit: str) -> Iterator[Advance]:
+def _live(title: str, total: int, unit: str, before: int) -> Iterator[Advance]:
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -53,26 +59,33 @@ def _live(title: str, total: int, unit: str) -> Iterator[Advance]:
         TimeElapsedColumn(),
         TextColumn("[dim]left"),
         TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}", style="dim", markup=False),
     )
     with Progress(*columns, console=Console(stderr=True)) as progress:
-        task = progress.add_task(title, total=total)
-        yield lambda count: progress.advance(task, count)
+        task = progress.add_task(title, total=total, completed=before, note="")
+
+        def advance(count: int, note: str = "", /) -> None:
+            if note:
+                progress.update(task, note=note)
+            progress.advance(task, count)
+
+        yield advance
 
 
 @contextmanager
-def _plain(title: str, total: int, unit: str) -> Iterator[Advance]:
+def _plain(title: str, total: int, unit: str, before: int) -> Iterator[Advance]:
     begun = last = time.monotonic()
-    done = 0
+    done = before
     say = f"{title}: {{}}/{total} {unit}".rstrip()
 
-    def advance(count: int) -> None:
+    def advance(count: int, note: str = "", /) -> None:
         nonlocal done, last
         done += count
         now = time.monotonic()
         if now - last >= PLAIN_EVERY and done < total:
             last = now
-            left = (now - begun) / done * (total - done) if done else 0
-            print(f"{say.format(done)}, {_clock(left)} left", file=sys.stderr, flush=True)
+            left = (now - begun) / (done - before) * (total - done) if done > before else 0
+            print(f"{say.format(done)}, {_clock(left)} left{f', {note}' if note else ''}", file=sys.stderr, flush=True)
 
     yield advance
     print(f"{say.format(done)} in {_clock(time.monotonic() - begun)}", file=sys.stderr, flush=True)

@@ -20,6 +20,10 @@ class Artifacts:
     def picture(self, shot_id: str) -> Path:
         return self.root / "pictures" / shot_id[:2] / f"{shot_id}.png"
 
+    def name(self, shot_id: str) -> str:
+        """Where the picture is, from the studio."""
+        return self.picture(shot_id).relative_to(self.root.parent).as_posix()
+
     def missing(self, shots: Iterable[Shot]) -> list[Shot]:
         """The shots without a picture, each once."""
         return [shot for shot in {shot.id: shot for shot in shots}.values() if not self.picture(shot.id).exists()]

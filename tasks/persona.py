@@ -26,6 +26,7 @@ from models.errors import UserError
 from models.files import path_of, write
 from models.shot import MAX_SEED, MAX_STEPS
 from tasks import told
+from tasks.calendar_file import Calendar
 
 FOLDER = "prompts"
 LONGEST_NAME = 64
@@ -140,6 +141,20 @@ class References(Part):
         return value
 
 
+class Previews(Part):
+    """Pictures to look at while the word is learned."""
+
+    prompts: Phrases = ()  # none: the usual ones of the persona's kind
+    seed: Annotated[int, Field(ge=0, le=MAX_SEED)] = 0
+
+    @field_validator("prompts")
+    @classmethod
+    def _check_prompts(cls, values: tuple[str, ...]) -> tuple[str, ...]:
+        if without := [value for value in values if "{subject}" not in value]:
+            raise told.mistake(f"holds {without[0]!r} without {{subject}}: write {{subject}} where the persona belongs")
+        return values
+
+
 class Persona(Part):
     """A recurring subject, as its file describes it."""
 
@@ -150,6 +165,8 @@ class Persona(Part):
     subject: Annotated[Words, Field(examples=["a teal fox with a gold belly"])]
     model: str = ""  # the one of the settings
     references: References = Field(default_factory=References)
+    preview: Previews = Field(default_factory=Previews)
+    calendar: Calendar = Field(default_factory=Calendar)
 
     _place: Path = PrivateAttr(default=Path())
 
@@ -160,6 +177,10 @@ class Persona(Part):
         if token and token in value:
             raise told.mistake(f"holds {token}, which no model knows yet: describe it in ordinary words")
         return value
+
+    @property
+    def file(self) -> Path:
+        return self._place / f"{self.name}.toml"
 
     @property
     def folder(self) -> Path:
@@ -252,6 +273,14 @@ def prompt_for(persona: Persona, cell: Mapping[str, str], subject: str | None = 
     return ", ".join([template.format_map(values), *rest])
 
 
+def article(words: str) -> str:
+    """The words as they stand in a sentence: `a fox`, `an owl`, `the Eiffel tower`, `two cats`."""
+    first = words.split(" ")[0].lower()
+    if first in ("a", "an", "the", "in", "two", "some", "many") or first.endswith("s"):
+        return words
+    return f"{'an' if first[:1] in 'aeiou' else 'a'} {words}"
+
+
 def seed_for(persona: Persona, number: int) -> int:
     """The seed of a candidate: it does not change when the prompt does, so that two wordings can be compared."""
     digest = hashlib.sha256(f"{persona.references.seed} {number}".encode()).digest()
@@ -312,6 +341,42 @@ background = ["in the forest", "on the beach", "in the city", "in a meadow"]  # 
 # clothing = ["wearing a hat", "wearing a scarf"]      # what it wears and may take off
 # pose = ["sitting", "standing", "running"]            # what it does
 # light = ["in soft daylight", "in evening light"]     # where the light comes from
+
+[preview]
+seed = 0                   # another seed, other pictures to look at while the word is learned
+# Ask for what the references do not show, such as other places: what a word can no longer do is seen there first.
+# prompts = ["a portrait of {{subject}} at night", "{{subject}} in a kitchen"]  # what they show; without this line: usual ones
+
+# Which pictures are due when; restage calendar {name} shows the next days with the exact prompts. What stands here counts
+# for every shot below that does not say otherwise.
+[calendar]
+timezone = "UTC"           # whose days and hours these are, such as Europe/Berlin
+hemisphere = "north"       # north or south: what {{{{ season }}}} says
+from = 2026-01-01          # the first day; {{{{ count }}}} counts from here
+until = 2199-12-31         # the last day
+seed = 0                   # another seed, other choices and other pictures
+catch_up = "latest"        # what was missed while nothing ran: skip, latest (the newest of each shot) or all
+at = "09:00"               # when on its day a shot is due; 00:00 where it is not said
+size = "portrait"          # square, portrait (4:5), landscape (1.91:1) or story (9:16)
+candidates = 0             # pictures made to choose one from; 0: settings.toml's
+account = ""               # whose account it goes to; empty: settings.toml's
+hashtags = ["aiart"]       # with or without #
+# negative = "blurry, text"  # what no picture should show; without this line: settings.toml's
+# guidance = 5.0           # how strictly the prompt is followed; without this line: settings.toml's
+# steps = 25               # denoising steps; without this line: settings.toml's
+# strength = 0.6           # how far a picture goes from the one it starts from (init), 0 to 1
+
+# {{{{ … }}}} is a word of the day: date, season, weekday, month, day, year, count, last_published, token, name or subject.
+# {{a|2::b|}} chooses one, b twice as often as a, or nothing; a name such as colour between two underscores on each side
+# takes a line of wildcards/colour.txt, beside this file. The same choice in prompt and caption gives the same words.
+
+[[calendar.shot]]
+id = "weekdays"            # its name for ever: what was made already is known by it
+when = "mon, wed, fri"     # a date, "daily", "mon, thu", "every 3 days", "1, 15, last" or "cron 0 9 * * 1-5"
+prompt = "a portrait of {{{{ token }}}} {{in the forest|on the beach}}"  # what the picture shows
+caption = "{{{{ weekday|title }}}} {{in the forest|on the beach}}."  # what stands under it
+alt = "{{{{ subject }}}} {{in the forest|on the beach}}. An AI-made picture."  # what it shows, for who cannot see it
+init = ""                  # a picture to start from: a file, from this one, or the id of another shot
 """
 
 

@@ -3,7 +3,7 @@
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -15,7 +15,7 @@ from pydantic_settings.sources import DotEnvSettingsSource, EnvSettingsSource
 
 from models.errors import UserError
 from models.files import path_of
-from models.shot import MAX_SIDE, MAX_STEPS, sampler_name
+from models.shot import MAX_SEED, MAX_SIDE, MAX_STEPS, sampler_name
 from tasks import told
 
 PREFIX = "RESTAGE_"
@@ -52,6 +52,18 @@ def _cron(value: str) -> str:
     if len(value.split()) != 5:
         raise ValueError("five cron fields (minute hour day month weekday), such as 0 9 * * *")
     return value
+
+
+def _database(value: str) -> str:
+    if _is_secret(value):
+        variable = f"{PREFIX}SECRETS__DATABASE"
+        raise told.mistake(f"holds a password: set {variable} to the whole address instead, and leave this empty")
+    return value
+
+
+def _is_secret(url: str) -> bool:
+    """Whether the address of a database holds a password, or may hold one: better once too often."""
+    return ":" in url.partition("://")[2].rpartition("@")[0] or "passw" in url.lower()
 
 
 Side = Annotated[int, Field(ge=0, le=MAX_SIDE), AfterValidator(_side)]
@@ -122,7 +134,48 @@ class References(Section):
 
 
 class Training(Section):
-    vectors: Annotated[int, Field(ge=1, le=64)] = 4
+    init: str = ""
+    vectors: Annotated[int, Field(ge=1, le=64)] = 8
+    jitter: Annotated[float, Field(ge=0, le=10)] = 0.1
+    steps: Annotated[int, Field(ge=1, le=1_000_000)] = 1000
+    stop: Literal["auto", "never"] = "auto"
+    batch: Annotated[int, Field(ge=1, le=1024)] = 4
+    accumulation: Annotated[int, Field(ge=1, le=1024)] = 1
+    seed: Annotated[int, Field(ge=0, le=MAX_SEED)] = 0
+    rate: str = ""
+    decay: Literal["constant", "cosine"] = "constant"
+    warmup: Annotated[int, Field(ge=0, le=1_000_000)] = 0
+    optimizer: Literal["adam-mini", "adamw", "prodigy"] = "adam-mini"
+    clip: Positive = 1.0
+    keep_norms: bool = True
+    min_snr: Positive = 5.0
+    offset_noise: Share = 0.0
+    masks: bool = True
+    mask_floor: Share = 0.0
+    captions: Literal["auto", "provenance", "txt", "captioner", "templates"] = "auto"
+    captioner: str = ""
+    caption_dropout: Share = 0.0
+    tag_dropout: Share = 0.0
+    shuffle_tags: bool = False
+    mirror: bool = False
+    crops: Annotated[int, Field(ge=1, le=64)] = 1
+    zoom: Annotated[float, Field(ge=1, le=4)] = 1.3
+    stages: tuple[tuple[int, float], ...] = ()
+    checkpointing: bool = False
+    compile: bool = False
+    exact: bool = True
+    save_every: Annotated[int, Field(ge=1, le=100_000)] = 25
+    validate_every: Annotated[int, Field(ge=1, le=100_000)] = 25
+    validations: Annotated[int, Field(ge=1, le=1024)] = 8
+    preview_every: Annotated[int, Field(ge=1, le=100_000)] = 50
+    preview_seeds: Annotated[int, Field(ge=1, le=100)] = 2
+    average: Annotated[int, Field(ge=1, le=100)] = 3
+    plateau_window: Annotated[int, Field(ge=2, le=10_000)] = 20
+    plateau_share: Share = 0.15
+    patience: Annotated[int, Field(ge=1, le=1000)] = 3
+    enough: Share = 0.7
+    least_steps: Annotated[int, Field(ge=0, le=1_000_000)] = 100
+    half: bool = False
 
 
 class Review(Section):
@@ -141,6 +194,7 @@ class Schedule(Section):
 
 class Storage(Section):
     studio: Annotated[str, AfterValidator(_name)] = "studio"
+    database: Annotated[str, AfterValidator(_database)] = ""
 
 
 class Secrets(Section):
@@ -151,6 +205,7 @@ class Secrets(Section):
     instagram_totp: SecretStr | None = None
     graph_token: SecretStr | None = None
     board_password: SecretStr | None = None
+    database: SecretStr | None = None
 
 
 class Settings(BaseSettings):
@@ -185,10 +240,21 @@ class Loaded:
     def studio(self) -> Path:
         return self.folder / path_of(self.settings.storage.studio)
 
+    @property
+    def database(self) -> SecretStr:
+        """The address of the database, which may hold a password; empty for the studio's own file."""
+        return self.settings.secrets.database or SecretStr(self.settings.storage.database)
+
     def place(self, name: str) -> str:
         """A model's name as it is, or as a path where there is such a file beside the settings."""
         beside = self.folder / path_of(name) if name and name != "toybox" else None
         return str(beside) if beside and beside.exists() else name
+
+    def with_training(self, **said: int) -> "Loaded":
+        """With these knobs of [training] in place of the file's; 0 leaves one as it is."""
+        changes = {name: value for name, value in said.items() if value}
+        training = self.settings.training.model_copy(update=changes)
+        return replace(self, settings=self.settings.model_copy(update={"training": training}))
 
     def rows(self) -> Iterator[tuple[str, Any, str]]:
         """(key, value, origin) of every knob; of a secret only whether it is set."""

@@ -13,7 +13,7 @@ from models.errors import UserError
 from models.inversion import rates as inversion_rates
 
 Decay = Literal["constant", "cosine"]
-Optimizer = Literal["adamw", "prodigy"]
+Optimizer = Literal["adam-mini", "adamw", "prodigy"]
 Stages = tuple[tuple[int, float], ...]
 
 # These change how a step is computed and not what it computes, so a training may go on with other ones.
@@ -29,7 +29,7 @@ class Config:
     """The new word, in angle brackets: <pip>."""
     init: str | Embedding
     """What the word means at first: a word or a phrase that the model knows, or an embedding to go on from."""
-    vectors: int = 4
+    vectors: int = 8
     """How many vectors the word has in each encoder, and positions it takes of a prompt: 1 to 64."""
     jitter: float = 0.1
     """How far vectors that repeat the initial phrase lie beside it, in standard deviations of the vocabulary."""
@@ -47,15 +47,15 @@ class Config:
     """What the rate is multiplied by over the steps: nothing, or a cosine down to 0."""
     warmup: int = 0
     """Steps in which the rate rises."""
-    optimizer: Optimizer = "adamw"
-    """adamw (without weight decay), or prodigy, which finds its own rate (package prodigyopt)."""
+    optimizer: Optimizer = "adam-mini"
+    """adam-mini (one step size for each vector), adamw (without weight decay), or prodigy, which finds its own rate."""
     betas: tuple[float, float] = (0.9, 0.999)
     """How long the optimizer remembers gradients and their squares."""
     clip: float = 1.0
     """The longest gradient, over all vectors together; 0 clips none."""
     norms: tuple[float, float] | None = (0.01, 0.99)
     """Vectors stay as long as the vocabulary's are, between these two shares of it; None lets them grow."""
-    min_snr: float = 0.0
+    min_snr: float = 5.0
     """Gamma of min-SNR weighting (arXiv 2303.09556 uses 5); 0 weighs all times alike."""
     offset_noise: float = 0.0
     """Noise that is the same all over a picture, for darker darks and brighter brights; 0.05 is usual."""

@@ -32,6 +32,12 @@ SETTINGS = f"""
 name = "toybox"
 [rendering]
 steps = 4
+[training]
+vectors = 1
+steps = 2
+batch = 1
+preview_every = 2
+preview_seeds = 1
 [references]
 candidates = {COUNT}
 keep = {KEEP}

@@ -17,9 +17,12 @@ from models.inversion import draws as inversion_draws
 from models.inversion import rates as inversion_rates
 from models.inversion import words as inversion_words
 from models.inversion.captions import Captions
+from models.inversion.config import plain as inversion_plain
 from models.inversion.data import Cut, Pixels, cuts, read, time_ids
 from models.inversion.draws import Place
 from models.inversion.loss import Noising
+from models.inversion.optimizer import Memory
+from models.inversion.state import Saved, pack, unpack
 from models.inversion.training import Config, Example, Plateau
 from models.prompt import Encoder, encoders_of
 from tests.tiny import tiny_sdxl
@@ -101,7 +104,7 @@ def test_cosine_and_warm_up() -> None:
         ({"betas": (0.9, 1.0)}, "must stay below 1"),
         ({"norms": (0.9, 0.1)}, "must rise"),
         ({"decay": "linear"}, "decay 'linear' is unknown: use one of constant, cosine"),
-        ({"optimizer": "sgd"}, "optimizer 'sgd' is unknown: use one of adamw, prodigy"),
+        ({"optimizer": "sgd"}, "optimizer 'sgd' is unknown: use one of adam-mini, adamw, prodigy"),
         ({"stages": ((500, 1.0),)}, "stage size 500 is out of range: use a multiple of 8"),
         ({"stages": ((64, 0.6), (128, 0.5))}, "do not grow"),
         ({"stages": ((64, 0.6),)}, "leave the last steps without a size"),
@@ -509,3 +512,58 @@ def test_a_plateau_goes_on_from_its_losses() -> None:
     again = Plateau(window=5, minimum=0, losses=list(first.losses))
     for number, loss in enumerate(FALLING[4:20], 5):
         assert again.add(number * 10, loss) == first.add(number * 10, loss)
+
+
+def moved(optimizer: str, steps: int = 30, resume_at: int | None = None) -> tuple[list[torch.Tensor], bytes]:
+    """Two tables of SDXL's widths that are pulled to a target; put away and brought back in between where asked."""
+    begin = [torch.zeros(8, width) for width in (768, 1280)]
+    tables = [torch.nn.Parameter(table.clone()) for table in begin]
+    settings = config(optimizer=optimizer, vectors=8)
+    memory = Memory(tables, settings, None)
+    good = torch.ones((), dtype=torch.bool)
+    about = {"config": inversion_plain(settings), "model": "m" * 64, "vae": "", "pictures": [["p" * 16, "c" * 16]] * 5}
+    for step in range(steps):
+        if step == resume_at:
+            saved = unpack(pack(_saved(step, about, tables, memory)))
+            tables = [torch.nn.Parameter(table.clone()) for table in saved.vectors]
+            memory = Memory(tables, settings, None)
+            memory.restore(saved)
+        noise = torch.Generator().manual_seed(step)
+        for table in tables:
+            table.grad = table.detach() - 1 + torch.randn(table.shape, generator=noise)
+        memory.update(0.05, good)
+    return [table.detach() for table in tables], pack(_saved(steps, about, tables, memory))
+
+
+def _saved(step: int, about: dict[str, Any], tables: Sequence[torch.Tensor], memory: Memory) -> Saved:
+    kept, numbers = memory.kept(step)
+    return Saved(step, about, [table.detach() for table in tables], kept, numbers)
+
+
+@pytest.mark.parametrize("optimizer", ["adam-mini", "adamw"])
+def test_vectors_go_where_gradients_lead_through_noise(optimizer: str) -> None:
+    for table in moved(optimizer, steps=200)[0]:
+        assert float(table.mean()) == pytest.approx(1, abs=0.1)
+
+
+@pytest.mark.parametrize("optimizer", ["adam-mini", "adamw"])
+def test_what_an_optimizer_remembers_comes_back_to_the_bit(optimizer: str) -> None:
+    for one, other in zip(moved(optimizer)[0], moved(optimizer, resume_at=17)[0], strict=True):
+        assert torch.equal(one, other)
+
+
+def test_a_checkpoint_of_eight_vectors_has_a_hundred_kilobytes() -> None:
+    assert len(moved("adam-mini", steps=1)[1]) <= 100 * 1024
+    assert len(moved("adamw", steps=1)[1]) > 190 * 1024
+
+
+def test_a_step_that_was_no_good_leaves_adam_mini_as_it_was() -> None:
+    table = torch.nn.Parameter(torch.ones(2, 4))
+    memory = Memory([table], config(vectors=2), None)
+    table.grad = torch.full((2, 4), 0.5)
+    memory.update(0.1, torch.ones((), dtype=torch.bool))
+    before, kept = table.detach().clone(), {name: each.clone() for name, each in memory.kept(1)[0][0].items()}
+    table.grad = torch.full((2, 4), torch.nan)
+    memory.update(0.1, torch.zeros((), dtype=torch.bool))
+    assert torch.equal(table, before)
+    assert all(torch.equal(each, kept[name]) for name, each in memory.kept(1)[0][0].items())

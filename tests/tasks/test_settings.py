@@ -163,3 +163,29 @@ def test_paths_are_beside_the_settings(file: Path, monkeypatch: pytest.MonkeyPat
     assert loaded.studio == tmp_path / "studio"
     assert loaded.place("weights.safetensors") == str(tmp_path / "weights.safetensors")
     assert loaded.place("owner/model") == "owner/model"
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "postgresql://me:planted@host/name",
+        "postgresql://me:pl/an?ted@host/name",
+        "postgresql://me@host/name?password=planted",
+        "mysql://me:planted@host/name",
+    ],
+)
+def test_the_address_of_a_database_may_hold_no_password_in_the_file(address: str, file: Path) -> None:
+    file.write_text(f"[storage]\ndatabase = '{address}'\n")
+    with pytest.raises(UserError, match=r"storage\.database holds a password: set RESTAGE_SECRETS__DATABASE") as caught:
+        load(file)
+    assert "planted" not in str(caught.value)
+
+
+def test_the_secret_address_of_a_database_comes_first(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load(file).database.get_secret_value() == ""
+    file.write_text("[storage]\ndatabase = 'postgresql://me@host:5432/name'\n")
+    assert load(file).database.get_secret_value() == "postgresql://me@host:5432/name"
+    monkeypatch.setenv("RESTAGE_SECRETS__DATABASE", "postgresql://me:planted@host/name")
+    loaded = load(file)
+    assert loaded.database.get_secret_value() == "postgresql://me:planted@host/name"
+    assert "planted" not in f"{loaded!r} {loaded.database} {list(loaded.rows())}"

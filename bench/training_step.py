@@ -1,0 +1,221 @@
+"""What does a training step cost beside what it cannot do without? `python -m bench.training_step`
+
+The floor is the UNet forward and backward to its inputs, and the text encoders forward and backward to their embeddings: the
+frozen model alone, by hand. Steps and floors take turns in one run, so that whatever else the machine does strikes both.
+With `--model full-size` it is SDXL at its real shapes with random weights (bench.full_size), for a CUDA GPU: then also the
+share of the machine's own matmul rate, and the memory beside the floor's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("GOMP_SPINCOUNT", "0")
+
+import torch
+
+from models import registry
+from models.inversion import Config, Example, train
+from models.loading import Options, dtype_of
+from models.sdxl import Model
+from models.toybox import world
+
+TOKEN = "<pip>"
+CAPTIONS = ("a close-up of {} in the forest", "a portrait of {} on the beach", "a full body picture of {} in the snow")
+
+
+def load(name: str, device: str, threads: int) -> Model:
+    if name == "full-size":
+        from bench.full_size import WORK, build
+
+        name = str(build(WORK))
+    source = registry.locate(name, memory=Path("bench/work/hashes.json"))
+    return registry.load(source, Options(device=device, batch_size=1, threads=threads))
+
+
+def examples(side: int) -> list[Example]:
+    scenes = ("forest", "beach", "snow")
+    pictures = [world.draw(world.Critter(scene=scene), side) for scene in scenes]
+    return [Example(picture, text.format(TOKEN)) for picture, text in zip(pictures, CAPTIONS, strict=True)]
+
+
+def steps(model: Model, side: int, batch: int, count: int, **knobs: Any) -> Iterator[Any]:
+    stages = () if side == model.source.side else ((side, 1.0),)
+    config = Config(token=TOKEN, init="fox", steps=count, batch=batch, stages=stages, **knobs)
+    return train(model, examples(side), config)
+
+
+def floor(model: Model, side: int, batch: int) -> Callable[[], None]:
+    """The frozen model forward and backward, and nothing else."""
+    pipe, device = model.pipe, model.device
+    for part in (pipe.unet, *(encoder.model for encoder in model.encoders)):
+        part.requires_grad_(False).eval()
+    precision = dtype_of(model.precision)
+    scale = pipe.vae_scale_factor
+    noisy = torch.randn(
+        batch, pipe.unet.config.in_channels, side // scale, side // scale, device=device, dtype=precision
+    )
+    target, times = torch.randn_like(noisy), torch.randint(0, 1000, (batch,), device=device)
+    sizes = torch.tensor([[side, side, 0, 0, side, side]] * batch, device=device, dtype=torch.float32)
+    texts = [CAPTIONS[row % 3].format("fox fox fox fox") for row in range(batch)]
+    ids = [
+        torch.tensor(
+            each.tokenizer(texts, padding="max_length", max_length=77, truncation=True).input_ids, device=device
+        )
+        for each in model.encoders
+    ]
+
+    def leaf(_: Any, __: Any, output: torch.Tensor) -> torch.Tensor:
+        return output.detach().requires_grad_()
+
+    def run() -> None:
+        hooks = [each.model.get_input_embeddings().register_forward_hook(leaf) for each in model.encoders]
+        try:
+            found = [each.model(own, output_hidden_states=True) for each, own in zip(model.encoders, ids, strict=True)]
+        finally:
+            for hook in hooks:
+                hook.remove()
+        hidden = torch.cat([each.hidden_states[-2] for each in found], dim=-1)
+        added = {"text_embeds": found[-1].text_embeds, "time_ids": sizes}
+        answer = pipe.unet(noisy, times, hidden, added_cond_kwargs=added, return_dict=False)[0]
+        ((answer.float() - target.float()) ** 2).mean().backward()
+
+    return run
+
+
+def timed(work: Callable[[], Any], device: str) -> float:
+    wait(device)
+    begun = time.perf_counter()
+    work()
+    wait(device)
+    return time.perf_counter() - begun
+
+
+def wait(device: str) -> None:
+    if device.startswith("cuda"):
+        torch.cuda.synchronize()
+
+
+def compared(model: Model, side: int, batch: int, rounds: int, **knobs: Any) -> dict[str, float]:
+    """Medians of both, taking turns."""
+    warm = 3
+    plain = floor(model, side, batch)
+    under_way = steps(model, side, batch, rounds + warm, **knobs)
+    step_times, floor_times = [], []
+    for number in range(rounds + warm):
+        step = timed(lambda: next(under_way), model.device)
+        beside = timed(plain, model.device)
+        if number >= warm:
+            step_times.append(step)
+            floor_times.append(beside)
+    under_way.close()  # type: ignore[attr-defined]
+    step, beside = statistics.median(step_times), statistics.median(floor_times)
+    row = {"side": side, "batch": batch, "step": step, "floor": beside, "ratio": step / beside}
+    row["ratio of pairs"] = statistics.median(a / b for a, b in zip(step_times, floor_times, strict=True))
+    if model.device.startswith("cuda"):
+        row |= on_gpu(model, side, batch, plain, step, knobs)
+    return row
+
+
+def on_gpu(
+    model: Model, side: int, batch: int, plain: Callable[[], None], step: float, knobs: dict[str, Any]
+) -> dict[str, float]:
+    """Peak memory of both beside the frozen model, and the share of the matmul rate."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with FlopCounterMode(display=False) as counted:
+        plain()
+    torch.cuda.empty_cache()
+    before = torch.cuda.memory_allocated()
+    peaks = []
+    for work in (plain, lambda: [None for _ in steps(model, side, batch, 3, **knobs)]):
+        torch.cuda.reset_peak_memory_stats()
+        work()
+        torch.cuda.synchronize()
+        peaks.append((torch.cuda.max_memory_allocated() - before) / 2**20)
+    return {
+        "TFLOP": counted.get_total_flops() / 1e12,
+        "share of matmul rate": counted.get_total_flops() / step / matmul_rate(),
+        "floor MiB": peaks[0],
+        "step MiB": peaks[1],
+        "model MiB": before / 2**20,
+    }
+
+
+def matmul_rate() -> float:
+    """FLOP a second of a large matrix product in bf16: the machine's own limit."""
+    one = torch.randn(8192, 8192, device="cuda", dtype=torch.bfloat16)
+    for _ in range(3):
+        one @ one
+    seconds = min(timed(lambda: [one @ one for _ in range(10)], "cuda") for _ in range(3)) / 10
+    return 2 * 8192**3 / seconds
+
+
+def memory(what: str, side: int, batch: int, threads: int) -> float:
+    """The peak of a fresh process in MiB that loads toybox and makes steps, floors or nothing."""
+    code = (
+        "from bench import training_step as t\n"
+        f"model = t.load('toybox', 'cpu', {threads})\n"
+        f"work = {{'step': lambda: [0 for _ in t.steps(model, {side}, {batch}, 5)],"
+        f" 'floor': lambda: [f() for f in [t.floor(model, {side}, {batch})] * 5]}}['{what}']\n"
+        "work()\nprint(t.peak())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return float(done.stdout.split()[-1])
+
+
+def peak() -> float:
+    """Of this process in MiB. What getrusage says begins with the peak of the process that started this one."""
+    status = Path("/proc/self/status").read_text()
+    return int(next(line for line in status.splitlines() if line.startswith("VmHWM")).split()[1]) / 2**10
+
+
+def checkpoint(model: Model, vectors: int, **knobs: Any) -> int:
+    """Bytes of what a training goes on from."""
+    *_, record = steps(model, model.source.side, 1, 1, vectors=vectors, **knobs)
+    return len(record.state())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench.training_step", description=__doc__)
+    parser.add_argument("--model", default="toybox", help="toybox, full-size, or any model")
+    parser.add_argument("--sides", type=int, nargs="*", default=[])
+    parser.add_argument("--batches", type=int, nargs="*", default=[1, 4])
+    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--threads", type=int, default=0)
+    parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--checkpointing", action="store_true")
+    parser.add_argument("--loose", action="store_true", help="without the kernels that give the same bits every time")
+    parser.add_argument("--out", type=Path, default=Path("bench/results/training_step.json"))
+    asked = parser.parse_args()
+    model = load(asked.model, asked.device, asked.threads)
+    knobs = {"compile": asked.compile, "checkpointing": asked.checkpointing, "exact": not asked.loose}
+    rows = []
+    for side in asked.sides or [model.source.side]:
+        for batch in asked.batches:
+            rows.append(compared(model, side, batch, asked.rounds, **knobs))
+            print(json.dumps({name: round(value, 4) for name, value in rows[-1].items()}), flush=True)
+    found: dict[str, Any] = {"model": asked.model, "device": model.device, "precision": model.precision, "rows": rows}
+    found["checkpoint of 8 vectors"] = {each: checkpoint(model, 8, optimizer=each) for each in ("adamw", "adam-mini")}
+    if asked.model == "toybox" and model.device == "cpu":
+        pair = [memory(what, model.source.side, 4, asked.threads) for what in ("floor", "step")]
+        found["peak MiB of a process, floor and step"] = pair
+    found["peak of this process, MiB"] = peak()
+    print(json.dumps({name: value for name, value in found.items() if name != "rows"}, indent=1))
+    asked.out.parent.mkdir(parents=True, exist_ok=True)
+    asked.out.write_text(json.dumps(found, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

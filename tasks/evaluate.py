@@ -1,0 +1,60 @@
+"""Measure what a word shows in its preview pictures, beside the references and beside the class word."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from models.inversion.yardstick import Seen, Yardstick, who
+from models.progress import waiting
+from tasks.persona import article
+from tasks.settings import Loaded
+from tasks.training import Lesson, Measures
+
+
+class Judge:
+    """The scorers and the ends of their scales; pictures are named from the studio."""
+
+    def __init__(self, lesson: Lesson, baseline: Sequence[str], loaded: Loaded) -> None:
+        self.studio = loaded.studio
+        self._scorer, self._who = _scorers(loaded)
+        subject = lesson.class_word
+        prompts = list(dict.fromkeys(preview.prompt for preview in lesson.previews))
+        texts = self._scorer.texts([prompt.replace("{subject}", article(subject)) for prompt in prompts])
+        captions = [text.replace(lesson.token, article(subject)) for own in lesson.captions for text in own]
+        self._surroundings = np.concatenate([texts, self._scorer.texts(captions)])
+        self.yardstick = Yardstick(
+            references=self._seen(lesson.pictures),
+            plain=self._seen(baseline),
+            texts=texts,
+            prompts=[prompts.index(preview.prompt) for preview in lesson.previews],
+        )
+
+    def measure(self, pictures: Sequence[str]) -> Measures:
+        """What these preview pictures, in the order of the lesson's previews, say of the word."""
+        return Measures(**self.yardstick.measure(self._seen(pictures)))
+
+    def _seen(self, pictures: Sequence[str]) -> Seen:
+        paths = [self.studio / picture for picture in pictures]
+        whole = np.stack([vector for _, vector in self._scorer.pictures(paths)])
+        if self._who is not None:
+            return Seen(whole, np.stack([vector for _, vector in self._who.pictures(paths)]))
+        return Seen(whole, who(whole, self._surroundings))
+
+
+def _scorers(loaded: Loaded) -> tuple[Any, Any]:
+    from models import clip, dino
+
+    knobs = loaded.settings
+    cache, memory = (loaded.studio / "cache" / name for name in ("vectors.db", "hashes.json"))
+    with waiting(f"loading {knobs.models.clip}"):
+        whole = clip.load(loaded.place(knobs.models.clip), knobs.models.device, cache=cache, memory=memory)
+        name = knobs.references.identity_scorer.removeprefix(dino.PREFIX)
+        who = (
+            dino.load(f"{dino.PREFIX}{loaded.place(name)}", knobs.models.device, cache=cache, memory=memory)
+            if name
+            else None
+        )
+    return whole, who

@@ -10,6 +10,7 @@ import typer
 
 from flows.cli_calendar import calendar
 from flows.cli_embeddings import embeddings
+from flows.cli_grid import grid
 from models.errors import UserError
 
 # Heavy libraries are imported inside the commands, so that --help and mistakes answer at once.
@@ -203,6 +204,7 @@ new = typer.Typer(help="Write a good file to start from.", no_args_is_help=True,
 app.add_typer(new, name="new")
 app.add_typer(embeddings, name="embeddings")
 app.command()(calendar)
+app.command()(grid)
 
 
 @new.command("persona")

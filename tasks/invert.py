@@ -116,10 +116,11 @@ class _Class:
             self.losses.append(self._unread.popleft().loss)
 
     def _said(self) -> str:
-        """What stands beside the bar: the loss, smoothed, and the memory in use at most."""
+        """What stands beside the bar: how fast it is, the loss, smoothed, and the memory in use at most."""
         last = self.losses[-SMOOTH:]
         loss = f"loss {sum(last) / len(last):.3f}, " if last else ""
-        return f"{loss}{peak_memory(self.model.device) / 2**30:.1f} GiB"
+        speed = len(self.rates) / self.seconds if self.seconds else 0.0
+        return f"{speed:.1f} steps/s, {loss}{peak_memory(self.model.device) / 2**30:.1f} GiB"
 
     def _look(self, record: Record) -> tuple[str, str]:
         """Validate and preview where it is time to; returns what stops it and why, or nothing."""

@@ -6,6 +6,7 @@ import base64
 import io
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -186,7 +187,8 @@ def markdown(made: ReferenceSet, sheet: Path) -> str:
     buffer = io.BytesIO()
     picture.save(buffer, "JPEG", quality=80)
     data = base64.b64encode(buffer.getvalue()).decode()
-    lines = [f"# References of {made.persona}", _lead(made), f"Dropped: {tally(made.choice)}"]
+    lead = escape(_lead(made), quote=False)  # Markdown takes a bare <token> for a tag
+    lines = [f"# References of {made.persona}", lead, f"Dropped: {tally(made.choice)}"]
     if made.choice.problem:
         lines.insert(1, f"**No usable set: {made.choice.problem}.**")
     lines += [f"- **{finding.what}**: {finding.consequence}." for finding in made.choice.findings]

@@ -17,6 +17,7 @@ from flows.cli import app
 from flows.train import train
 from models import embeddings
 from models.errors import UserError
+from models.toybox import world
 from tasks import versions
 from tasks.settings import Loaded, load
 from tasks.store import Store
@@ -376,3 +377,35 @@ def test_two_processes_learn_together_and_one_of_them_writes(trained: tuple[Path
     for first, second in zip(alone.vectors, together.vectors, strict=True):
         assert float((first - second).abs().max()) < 1e-4
     assert launched.stdout.count("report.html") == 1, "one of them speaks"
+
+
+def test_own_pictures_are_learned_with_the_texts_beside_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = write_project(tmp_path / "place")
+    monkeypatch.chdir(place)
+    photos = place / "prompts" / "photos"
+    photos.mkdir()
+    for number, scene in enumerate(("forest", "beach", "snow", "city")):
+        world.draw(world.Critter(scene=scene, seed=number)).save(photos / f"{number}.png")
+    (photos / "0.txt").write_text("a portrait of a fox in the forest")
+    (photos / "1.txt").write_text("at the beach, sunny")
+    file = place / "prompts" / "pip.toml"
+    file.write_text(
+        file.read_text()
+        .replace('source = "generate"', 'source = "folder"')
+        .replace('folder = ""', 'folder = "photos"')
+        .replace("seed = 7", "seed = 7\nkeep = 4\n#", 1)
+        .replace("keep = 0", "#", 1)
+    )
+    assert restage("references", "pip").exit_code == 0
+    lesson = train("pip", load(place / "settings.toml")).training.lesson
+    found = dict(zip(lesson.origins, lesson.captions, strict=True))
+    assert set(found) == {"txt", "template"}
+    texts = [text for own in lesson.captions for text in own]
+    assert "a portrait of <pip> in the forest" in texts
+    assert "<pip>, at the beach, sunny" in texts
+
+
+def test_a_step_whose_previews_are_gone_can_still_be_reported(done: Path) -> None:
+    training = training_of(done)
+    (done / "studio" / training.points[0].pictures[0]).unlink()
+    assert restage("train", "pip").exit_code == 0

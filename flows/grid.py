@@ -30,7 +30,8 @@ def grid(persona: str, loaded: Loaded, across: Axis, down: Axis, prompt: str, se
         generate.generate(own, machine, artifacts, f"grid of {who.name}")
     shots = [shot for _, shot in planned]
     paths = [artifacts.picture(shot.id) for shot in shots]
-    return step.report(shots, paths, across, down, f"{who.name}: {prompt}", loaded.studio / "grids" / who.name)
+    title = who.name if "prompt" in (across.field, down.field) else f"{who.name}: {prompt}"
+    return step.report(shots, paths, across, down, title, loaded.studio / "grids" / who.name)
 
 
 def _shot(who: Persona, loaded: Loaded, prompt: str, seed: int, cell: Mapping[str, Any]) -> tuple[Machine, Any]:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import date, datetime, time
-from difflib import get_close_matches
 from typing import Annotated, Any, Literal
-from zoneinfo import ZoneInfo, available_timezones
+from zoneinfo import ZoneInfo
 
 from pydantic import (
     AfterValidator,
@@ -32,13 +31,6 @@ BEGINNING = date(2026, 1, 1)
 def _id(value: str) -> str:
     if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", value) or len(value) > LONGEST_ID:
         raise ValueError(f"at most {LONGEST_ID} lowercase letters, digits, - and _, such as monday-walk")
-    return value
-
-
-def _zone(value: str) -> str:
-    if value not in available_timezones():
-        near = get_close_matches(value, sorted(available_timezones()), n=1)
-        raise ValueError(f"the name of a time zone, such as {near[0] if near else 'Europe/Berlin'}")
     return value
 
 
@@ -129,7 +121,7 @@ class BrokenShot(BaseModel):
 
 
 class Calendar(Defaults):
-    timezone: Annotated[str, AfterValidator(_zone)] = "UTC"
+    timezone: Annotated[str, AfterValidator(told.zone)] = "UTC"
     hemisphere: Literal["north", "south"] = "north"
     seed: Annotated[int, Field(ge=0, le=MAX_SEED)] = 0
     shot: tuple[CalendarShot | BrokenShot, ...] = ()

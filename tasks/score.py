@@ -13,7 +13,7 @@ from models import choice, quality
 from models.errors import UserError
 from models.pictures import open_picture, rgb
 from models.progress import bar, waiting
-from tasks.persona import Persona
+from tasks.persona import Persona, article
 from tasks.reference_set import Candidate
 from tasks.scores import Scores, put
 from tasks.settings import Loaded
@@ -130,18 +130,11 @@ def sentence(persona: Persona, axis: str, value: str) -> str:
     if not value:
         return _picture_of(persona.class_word)
     if axis == "accessory":
-        return f"{_picture_of(persona.class_word)} wearing {_article(value)}"
+        return f"{_picture_of(persona.class_word)} wearing {article(value)}"
     if axis in ("framing", "angle") and value.split()[-1] in ("of", "showing"):
-        return f"{value} {_article(persona.class_word)}"
+        return f"{value} {article(persona.class_word)}"
     return f"{_picture_of(persona.class_word)} {value}"
 
 
 def _picture_of(thing: str) -> str:
-    return f"a picture of {_article(thing)}"
-
-
-def _article(words: str) -> str:
-    first = words.split(" ")[0].lower()
-    if first in ("a", "an", "the", "two", "some", "many") or first.endswith("s"):
-        return words
-    return f"{'an' if first[:1] in 'aeiou' else 'a'} {words}"
+    return f"a picture of {article(thing)}"

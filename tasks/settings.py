@@ -4,10 +4,8 @@ import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from zoneinfo import available_timezones
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
@@ -38,13 +36,6 @@ def _device(value: str) -> str:
 def _side(value: int) -> int:
     if value % 8:
         raise ValueError(f"a multiple of 8, such as {value // 8 * 8} or {value // 8 * 8 + 8}, or 0")
-    return value
-
-
-def _zone(value: str) -> str:
-    if value not in available_timezones():
-        near = get_close_matches(value, sorted(available_timezones()), n=1)
-        raise ValueError(f"the name of a time zone, such as {near[0] if near else 'Europe/Berlin'}")
     return value
 
 
@@ -189,7 +180,7 @@ class Publishing(Section):
 
 class Schedule(Section):
     cron: Annotated[str, AfterValidator(_cron)] = "0 9 * * *"
-    timezone: Annotated[str, AfterValidator(_zone)] = "UTC"
+    timezone: Annotated[str, AfterValidator(told.zone)] = "UTC"
 
 
 class Storage(Section):

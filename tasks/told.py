@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, get_args
+from zoneinfo import available_timezones
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
@@ -63,6 +64,14 @@ def near(name: str, known: Sequence[str]) -> str:
     """The end of a sentence about an unknown name: the nearest known one, or all of them."""
     close = get_close_matches(name, known, n=1, cutoff=0.5)
     return f": did you mean {close[0]}?" if close else f": the known ones are {', '.join(known)}"
+
+
+def zone(value: str) -> str:
+    """A validator: the name of a time zone, or the nearest one."""
+    if value not in available_timezones():
+        close = get_close_matches(value, sorted(available_timezones()), n=1)
+        raise ValueError(f"the name of a time zone, such as {close[0] if close else 'Europe/Berlin'}")
+    return value
 
 
 def _known(error: ErrorDetails, model: type[BaseModel]) -> str:

@@ -50,8 +50,16 @@ def _make_folder(folder: Path) -> None:
 def _sweep(path: Path) -> None:
     """Take away halves of this very file that a killed process left behind."""
     for half in path.parent.glob(f".{path.name}.*.part"):
-        if time.time() - half.stat().st_mtime > ABANDONED:
+        if is_abandoned(half):
             half.unlink(missing_ok=True)
+
+
+def is_abandoned(half: Path) -> bool:
+    """Whether nobody can still be writing this. What is gone meanwhile was somebody's, who finished it."""
+    try:
+        return time.time() - half.stat().st_mtime > ABANDONED
+    except FileNotFoundError:
+        return False
 
 
 def _sync(folder: Path) -> None:

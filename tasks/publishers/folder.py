@@ -8,13 +8,12 @@ import os
 import re
 import secrets
 import shutil
-import time
 from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from models.files import ABANDONED
+from models.files import is_abandoned
 from tasks.publishers.base import (
     Absent,
     Before,
@@ -102,7 +101,7 @@ class Folder:
         """A folder to fill that nobody else writes to; those of processes that were killed are swept away in time."""
         waiting = self._waiting(parcel, upload_id)
         for old in self.root.glob(f"{waiting.name}.*"):
-            if time.time() - old.stat().st_mtime > ABANDONED:
+            if is_abandoned(old):
                 shutil.rmtree(old, ignore_errors=True)
         return waiting.with_name(f"{waiting.name}.{secrets.token_hex(4)}")
 

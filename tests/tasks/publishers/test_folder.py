@@ -175,3 +175,24 @@ def test_a_place_that_is_none_is_one_sentence(tmp_path: Path, parcel: Callable[.
     folder = Folder(tmp_path / "studio", "pip_daily")
     with pytest.raises(PublishError, match="posts cannot be read"):
         folder.prepare(parcel(), "17", {})
+
+
+def test_many_at_once_never_trip_over_each_other(folder: Folder, parcel: Callable[..., Parcel]) -> None:
+    """Folders of other preparations come and go between a look at their names and a look at their age."""
+    post, errors = parcel(), []
+
+    def publish() -> None:
+        try:
+            for upload_id in range(8):
+                _publish(folder, post, str(upload_id))
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [Thread(target=publish) for _ in range(4)]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join(120)
+    assert not errors
+    records = [json.loads(path.read_text())["upload_id"] for path in folder.root.glob("[!.]*/post.json")]
+    assert sorted(records) == sorted(map(str, range(8)))

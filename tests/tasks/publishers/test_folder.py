@@ -108,9 +108,15 @@ def _publish(folder: Folder, post: Parcel, upload_id: str) -> None:
     folder.commit(post, folder.prepare(post, upload_id, {}))
 
 
+def _tell_and_publish(folder: Folder, post: Parcel, upload_id: str, ready: Path) -> None:
+    ready.parent.mkdir(parents=True, exist_ok=True)
+    ready.touch()
+    _publish(folder, post, upload_id)
+
+
 def test_two_at_once_make_one_folder(folder: Folder, parcel: Callable[..., Parcel]) -> None:
     post = parcel()
-    context = multiprocessing.get_context("fork")
+    context = multiprocessing.get_context("spawn")  # a fork of a process with torch's threads may crash by itself
     for upload_id in ("1", "2", "3"):
         both = [context.Process(target=_publish, args=(folder, post, upload_id)) for _ in range(2)]
         for each in both:
@@ -138,11 +144,15 @@ def test_one_commit_waits_for_the_other(folder: Folder, parcel: Callable[..., Pa
 
 def test_killed_anywhere_it_is_whole_or_not_there(folder: Folder, parcel: Callable[..., Parcel]) -> None:
     post = parcel("album")
-    context = multiprocessing.get_context("fork")
+    context = multiprocessing.get_context("spawn")
     for number in range(12):
-        process = context.Process(target=_publish, args=(folder, post, str(number)))
+        ready = folder.root.parent / f"ready {number}"
+        process = context.Process(target=_tell_and_publish, args=(folder, post, str(number), ready))
         process.start()
-        time.sleep(0.002 * number)
+        deadline = time.monotonic() + 120
+        while not ready.exists() and time.monotonic() < deadline:
+            time.sleep(0.001)
+        time.sleep(0.001 * number)
         assert process.pid
         os.kill(process.pid, signal.SIGKILL)
         process.join(120)

@@ -6,7 +6,7 @@ statements are written so that SQLite and PostgreSQL both take them.
 
 from dataclasses import dataclass
 
-from tasks.migrations import m0001_embeddings
+from tasks.migrations import m0001_embeddings, m0002_posts
 
 
 @dataclass(frozen=True)
@@ -16,4 +16,7 @@ class Migration:
     statements: tuple[str, ...]
 
 
-ALL = (Migration(1, "embeddings", m0001_embeddings.STATEMENTS),)
+ALL = (
+    Migration(1, "embeddings", m0001_embeddings.STATEMENTS),
+    Migration(2, "posts", m0002_posts.STATEMENTS),
+)

@@ -20,8 +20,9 @@ from tests import postgres
 from tests.stores import Opened
 
 REPOSITORY = Path(__file__).parents[2]
-NEXT = Migration(2, "fruit", ("CREATE TABLE fruit (name TEXT NOT NULL)", "INSERT INTO fruit VALUES ('apple')"))
-BROKEN = Migration(2, "fruit", (NEXT.statements[0], "INSERT INTO nothing_of_the_kind VALUES (1)"))
+LAST = migrations.ALL[-1].number
+NEXT = Migration(LAST + 1, "fruit", ("CREATE TABLE fruit (name TEXT NOT NULL)", "INSERT INTO fruit VALUES ('apple')"))
+BROKEN = Migration(LAST + 1, "fruit", (NEXT.statements[0], "INSERT INTO nothing_of_the_kind VALUES (1)"))
 WORD = {
     "persona": "pip", "id": "a" * 64, "version": 1, "file": "x", "token": "<pip>", "base_model": "",
     "base_model_name": "", "reference_set": "", "training": "", "vectors": 1, "score": None, "metrics": "{}",
@@ -171,15 +172,15 @@ def test_a_change_is_applied_once(opened: Opened) -> None:
     for _ in range(2):
         with opened(known=known).reading() as connection:
             assert connection.scalars(text("SELECT name FROM fruit")).all() == ["apple"]
-    assert numbers(opened(known=known)) == [1, 2]
+    assert numbers(opened(known=known)) == list(range(1, LAST + 2))
 
 
 def test_a_change_that_fails_half_way_leaves_the_store_as_it_was(opened: Opened) -> None:
     before = opened()
     with pytest.raises(Exception, match="nothing_of_the_kind"):
         opened(known=[*migrations.ALL, BROKEN])
-    assert (numbers(before), names(before)) == ([1], set(tables.ALL.tables))
-    assert numbers(opened(known=[*migrations.ALL, NEXT])) == [1, 2]
+    assert (numbers(before), names(before)) == (list(range(1, LAST + 1)), set(tables.ALL.tables))
+    assert numbers(opened(known=[*migrations.ALL, NEXT])) == list(range(1, LAST + 2))
 
 
 def test_the_very_first_change_may_fail_as_well(opened: Opened) -> None:
@@ -196,7 +197,7 @@ from tasks import migrations
 from tasks.migrations import Migration
 from tasks.store import Store
 endless = "INSERT INTO fruit WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT i FROM n"
-change = Migration(2, "fruit", ("CREATE TABLE fruit (name TEXT NOT NULL)", endless))
+change = Migration(len(migrations.ALL) + 1, "fruit", ("CREATE TABLE fruit (name TEXT NOT NULL)", endless))
 Store.open("", Path(sys.argv[1]), known=[*migrations.ALL, change])
 """
 
@@ -216,16 +217,18 @@ def test_kill_9_in_the_middle_of_a_change(tmp_path: Path) -> None:
     after = Store.open("", tmp_path, known=[*migrations.ALL, NEXT])
     with after.reading() as connection:
         assert connection.scalars(text("SELECT name FROM fruit")).all() == ["apple"]
-    assert numbers(after) == [1, 2]
+    assert numbers(after) == list(range(1, LAST + 2))
     after.close()
 
 
 def test_a_newer_store_is_left_alone(opened: Opened) -> None:
     newer = opened(known=[*migrations.ALL, NEXT])
-    with pytest.raises(StoreError, match=r"written by a newer restage \(change 2\): update restage") as caught:
+    with pytest.raises(
+        StoreError, match=rf"written by a newer restage \(change {LAST + 1}\): update restage"
+    ) as caught:
         opened()
     assert caught.value.permanent
-    assert numbers(newer) == [1, 2]
+    assert numbers(newer) == list(range(1, LAST + 2))
 
 
 # --- whose database ---------------------------------------------------------------------------------------------------

@@ -3,29 +3,35 @@
 The floor is the UNet forward and backward to its inputs, and the text encoders forward and backward to their embeddings: the
 frozen model alone, by hand. Steps and floors take turns in one run, so that whatever else the machine does strikes both.
 With `--model full-size` it is SDXL at its real shapes with random weights (bench.full_size), for a CUDA GPU: then also the
-share of the machine's own matmul rate, and the memory beside the floor's.
+share of the machine's own matmul rate, and the memory beside the floor's. A third takes its turns with them: the common recipe
+(bench.recipe), as most scripts do it.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("GOMP_SPINCOUNT", "0")
 
+import numpy as np
 import torch
 
+from bench.recipe import Given, Recipe
 from models import registry
-from models.inversion import Config, Example, train
+from models.inversion import Config, Example, draws, train
+from models.inversion.batches import Batches
+from models.inversion.words import initial
 from models.loading import Options, dtype_of
 from models.sdxl import Model
 from models.toybox import world
@@ -40,7 +46,7 @@ def load(name: str, device: str, threads: int) -> Model:
 
         name = str(build(WORK))
     source = registry.locate(name, memory=Path("bench/work/hashes.json"))
-    return registry.load(source, Options(device=device, batch_size=1, threads=threads))
+    return Model(source, Options(device=device, batch_size=1, threads=threads))
 
 
 def examples(side: int) -> list[Example]:
@@ -93,6 +99,25 @@ def floor(model: Model, side: int, batch: int) -> Callable[[], None]:
     return run
 
 
+def given(batches: Batches, config: Config, pictures: Sequence[Example], step: int) -> Given:
+    """What the trainer draws for a step, for the recipe to be given the same. One caption and one version a picture."""
+    views = batches._views
+    side = config.side_at(step, batches.own_side)
+    rows = []
+    for at in draws.places(config, step, 0):
+        number = draws.example(config.seed, at, len(pictures))
+        shape = tuple(views[side, number][0].mean.shape)
+        posterior, noise = draws.noise(config.seed, at, shape, 0.0)
+        image = pictures[number].image
+        assert not isinstance(image, Path)
+        pixels = torch.from_numpy(np.array(image, np.float32)).permute(2, 0, 1) / 127.5 - 1
+        time = draws.timestep(config.seed, at, batches.noising.times)
+        sizes = torch.tensor(views[side, number][0].time_ids, dtype=torch.float32)
+        rows.append((pixels, posterior, noise, torch.tensor(time), sizes, pictures[number].captions[0]))
+    *tensors, captions = zip(*rows, strict=True)
+    return Given(*(torch.stack(each) for each in tensors), list(captions))
+
+
 def timed(work: Callable[[], Any], device: str) -> float:
     wait(device)
     begun = time.perf_counter()
@@ -106,22 +131,43 @@ def wait(device: str) -> None:
         torch.cuda.synchronize()
 
 
-def compared(model: Model, side: int, batch: int, rounds: int, **knobs: Any) -> dict[str, float]:
-    """Medians of both, taking turns."""
+def by_recipe(name: str, device: str, threads: int, side: int, batch: int) -> Callable[[], float]:
+    """A step of the common recipe, on a model of its own."""
+    model = load(name, device, threads)
+    config = Config(token=TOKEN, init="fox", batch=batch, stages=((side, 1.0),))
+    pictures = examples(side)
+    batches = Batches(model, pictures, config)
+    batches.encode(model, [side])
+    recipe = Recipe(model, TOKEN, initial(config, model.encoders))
+    drawn = [
+        given(batches, config, pictures, number).to(model.device, dtype_of(model.precision)) for number in range(8)
+    ]
+    turn = itertools.count()
+    return lambda: recipe.step(drawn[next(turn) % len(drawn)])
+
+
+def compared(
+    model: Model, side: int, batch: int, rounds: int, recipe: Callable[[], float] | None, **knobs: Any
+) -> dict[str, float]:
+    """Medians of all, taking turns."""
     warm = 3
     plain = floor(model, side, batch)
     under_way = steps(model, side, batch, rounds + warm, **knobs)
-    step_times, floor_times = [], []
+    takers = {"step": lambda: next(under_way), "floor": plain} | ({"recipe": recipe} if recipe else {})
+    times: dict[str, list[float]] = {name: [] for name in takers}
     for number in range(rounds + warm):
-        step = timed(lambda: next(under_way), model.device)
-        beside = timed(plain, model.device)
-        if number >= warm:
-            step_times.append(step)
-            floor_times.append(beside)
+        for name, work in takers.items():
+            took = timed(work, model.device)
+            times[name] += [took] if number >= warm else []
     under_way.close()  # type: ignore[attr-defined]
-    step, beside = statistics.median(step_times), statistics.median(floor_times)
-    row = {"side": side, "batch": batch, "step": step, "floor": beside, "ratio": step / beside}
-    row["ratio of pairs"] = statistics.median(a / b for a, b in zip(step_times, floor_times, strict=True))
+    row: dict[str, float] = {"side": side, "batch": batch}
+    row |= {name: statistics.median(found) for name, found in times.items()}
+    step = row["step"]
+    row["ratio"] = step / row["floor"]
+    row["ratio of pairs"] = statistics.median(a / b for a, b in zip(times["step"], times["floor"], strict=True))
+    if recipe:
+        pairs = zip(times["recipe"], times["step"], strict=True)
+        row["recipe over step"] = statistics.median(a / b for a, b in pairs)
     if model.device.startswith("cuda"):
         row |= on_gpu(model, side, batch, plain, step, knobs)
     return row
@@ -197,6 +243,9 @@ def main() -> None:
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--checkpointing", action="store_true")
     parser.add_argument("--loose", action="store_true", help="without the kernels that give the same bits every time")
+    parser.add_argument(
+        "--recipe", action=argparse.BooleanOptionalAction, default=True, help="the common recipe beside it"
+    )
     parser.add_argument("--out", type=Path, default=Path("bench/results/training_step.json"))
     asked = parser.parse_args()
     model = load(asked.model, asked.device, asked.threads)
@@ -204,7 +253,8 @@ def main() -> None:
     rows = []
     for side in asked.sides or [model.source.side]:
         for batch in asked.batches:
-            rows.append(compared(model, side, batch, asked.rounds, **knobs))
+            recipe = by_recipe(asked.model, asked.device, asked.threads, side, batch) if asked.recipe else None
+            rows.append(compared(model, side, batch, asked.rounds, recipe, **knobs))
             print(json.dumps({name: round(value, 4) for name, value in rows[-1].items()}), flush=True)
     found: dict[str, Any] = {"model": asked.model, "device": model.device, "precision": model.precision, "rows": rows}
     found["checkpoint of 8 vectors"] = {each: checkpoint(model, 8, optimizer=each) for each in ("adamw", "adam-mini")}

@@ -70,6 +70,19 @@ def residual(vectors: np.ndarray, groups: Sequence[Sequence[str]], ridge: float 
     return _unit(vectors - columns @ np.linalg.solve(system, columns.T @ (vectors - vectors.mean(axis=0))))
 
 
+def main_directions(vectors: np.ndarray, counts: Sequence[int] = (4, 5, 6)) -> np.ndarray:
+    """The vectors in the few directions in which they differ most, around their mean, at unit length again.
+
+    Among some dozens of pictures of a few characters, who it is makes the largest differences, and all the small ones
+    together would drown them. How many directions are large is not known: each of `counts` gets the same say.
+    """
+    vectors = _checked(vectors)
+    centred = vectors - vectors.mean(axis=0)
+    _, directions = np.linalg.eigh(centred.T @ centred)
+    parts = centred @ directions[:, ::-1][:, : max(counts)]
+    return np.concatenate([_unit(parts[:, :count]) for count in counts], axis=1) / np.sqrt(len(counts))
+
+
 def core(vectors: np.ndarray, share: float, least: int) -> np.ndarray:
     """The candidates, in ascending order, that make up the `share` nearest to their own mean direction.
 

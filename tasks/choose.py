@@ -18,6 +18,9 @@ from tasks.reference_set import Candidate, Choice, Verdict
 from tasks.scores import Scores, effective_size, identities, sharpness_cut
 from tasks.settings import References
 
+MANY = 24
+"""Of so many candidates, who they are is among the largest differences; of fewer, chance is."""
+
 
 @dataclass
 class _Book:
@@ -172,7 +175,10 @@ _KNOBS = {
 def _by_identity(book: _Book, knobs: References, keep: int) -> tuple[np.ndarray, str]:
     """Keep those who are one and the same; says how alike each candidate is to them."""
     left = book.left
-    vectors = identities(book.scores, book.candidates, left)
+    plain = identities(book.scores, book.candidates, left)
+    # Own pictures are one character already, more or less; generated ones are several, and have to be told apart.
+    made = not any(book.candidates[number].source for number in left)
+    vectors = choosing.main_directions(plain) if made and len(left) >= MANY else plain
     least = max(keep, knobs.cluster_least)
     if knobs.identity == "core":
         members = choosing.core(vectors, knobs.core_share, least)
@@ -188,7 +194,7 @@ def _by_identity(book: _Book, knobs: References, keep: int) -> tuple[np.ndarray,
         members, likeness = found.members, found.similarity
     everyone = np.full(len(book.candidates), np.nan)
     everyone[left] = likeness
-    cohesion = choosing.mean_pairwise(vectors[members])
+    cohesion = choosing.mean_pairwise(plain[members])
     inside = set(np.asarray(members).tolist())
     book.cuts["identity"] = least_inside = float(min(likeness[list(inside)]))
     for place, number in enumerate(left):

@@ -19,6 +19,7 @@ from models.choice import (
     cut,
     diverse,
     effective_size,
+    main_directions,
     mean_pairwise,
     residual,
     without,
@@ -477,3 +478,32 @@ def test_memory_grows_with_the_number_of_candidates_not_with_its_square(work: st
 def test_choosing_needs_no_torch() -> None:
     light = "import sys; from models import choice; print(sorted({'torch', 'scipy', 'sklearn'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", light], capture_output=True, text=True).stdout == "[]\n"
+
+
+def _four_characters(each: int = 12, width: int = 128) -> tuple[np.ndarray, np.ndarray]:
+    """Unit vectors of four that differ a little, each picture with differences of its own that are larger in sum."""
+    rng = np.random.default_rng(3)
+    who = np.repeat(np.arange(4), each)
+    own = rng.normal(size=(4, width)) * 0.06
+    vectors = rng.normal(size=width) + own[who] * 4 + rng.normal(size=(4 * each, width)) * 0.12
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True), who
+
+
+def test_main_directions_tell_apart_whom_all_the_small_differences_drown() -> None:
+    vectors, who = _four_characters()
+    same = who[:, None] == who
+    others = ~np.eye(len(who), dtype=bool)
+
+    def contrast(found: np.ndarray) -> float:
+        alike = found @ found.T
+        return float((1 - alike[same & others]).mean() / (1 - alike[~same]).mean())
+
+    assert contrast(main_directions(vectors)) < 0.5 * contrast(vectors)
+
+
+def test_main_directions_do_not_depend_on_the_order() -> None:
+    vectors, _ = _four_characters()
+    order = np.random.default_rng(0).permutation(len(vectors))
+    straight, shuffled = main_directions(vectors), main_directions(vectors[order])
+    assert np.allclose((straight @ straight.T)[np.ix_(order, order)], shuffled @ shuffled.T, atol=1e-9)
+    assert np.allclose(np.linalg.norm(straight, axis=1), 1)

@@ -17,6 +17,7 @@ import typer
 from models.errors import UserError
 
 if TYPE_CHECKING:
+    from tasks.calendar_file import CalendarShot
     from tasks.due import Due, Plan
     from tasks.persona import Persona
 
@@ -114,7 +115,27 @@ def _texts(each: Due) -> Iterator[tuple[str, str]]:
     texts = {"prompt": words.prompt, "negative": words.negative or "", "caption": words.caption, "alt": words.alt}
     texts["hashtags"] = " ".join(f"#{tag}" for tag in words.hashtags)
     texts["starts from"] = str(each.init or each.init_key)
+    texts["made with"] = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in _knobs(each.entry).items())
     return ((name, text) for name, text in texts.items() if text and text != ".")
+
+
+def _knobs(entry: CalendarShot) -> dict[str, Any]:
+    """What the calendar says of how the picture is made, as it is said there; what it leaves to others is left out."""
+    names = (
+        "steps",
+        "guidance",
+        "guidance_until",
+        "sampler",
+        "strength",
+        "token_weight",
+        "refiner",
+        "refiner_strength",
+    )
+    unsaid = {name: type(entry).model_fields[name].default for name in names}
+    said = {name: getattr(entry, name) for name in names if getattr(entry, name) != unsaid[name]}
+    if "refiner" not in said:
+        said.pop("refiner_strength", None)
+    return said | ({"loras": ", ".join(entry.loras)} if entry.loras else {})
 
 
 def _wrapped(name: str, text: str, width: int) -> Iterator[str]:
@@ -150,4 +171,13 @@ def _facts(each: Due) -> dict[str, Any]:
         "alt": words.alt,
         "hashtags": list(words.hashtags),
         "init": str(each.init) if each.init else each.init_key or None,
+        "steps": entry.steps,
+        "guidance": entry.guidance,
+        "guidance_until": entry.guidance_until,
+        "sampler": entry.sampler,
+        "strength": entry.strength,
+        "token_weight": entry.token_weight,
+        "loras": {str(path): weight for path, weight in each.loras},
+        "refiner": entry.refiner or None,
+        "refiner_strength": entry.refiner_strength if entry.refiner else None,
     }

@@ -1,6 +1,7 @@
 """One wrapper over diffusers' SDXL and SD 1.x pipelines: shots in, pictures out, bit for bit the same every time."""
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cache, cached_property, lru_cache
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image, ImageOps
 
 from models import embeddings, fingerprint, loading, pictures, prompt, provenance, single_file
+from models.attention import prompts_read_once
 from models.errors import UserError
 from models.loading import Options
 from models.registry import Source, file_hash
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     import torch
 
 __all__ = ["Model", "Options", "Picture"]
+
+KEPT_PROMPTS = 16  # the candidates of a post share theirs
 
 Stepped = Callable[[int], None]  # called with the number of picture-steps just done
 
@@ -56,6 +60,7 @@ class Model:
         self.encoders = prompt.encoders_of(self.pipe)
         self._own_scheduler = self.pipe.scheduler  # the one put in for a batch must not colour the next one
         self._worn: tuple[Lora, ...] | None = ()  # None: nobody knows
+        self._prompts: dict[Hashable, tuple[prompt.Encoded, prompt.Encoded]] = {}  # the oldest first
 
     @cached_property
     def from_image(self) -> Any:
@@ -128,20 +133,24 @@ class Model:
             arguments |= {"image": _pixels([_init(shot) for shot in shots]), "strength": first.strength}
         else:
             arguments |= {"height": first.height, "width": first.width}
-        with torch.no_grad(), loading.told_plainly(self.options, f"{first.width}x{first.height}"):
+        with (
+            torch.no_grad(),
+            loading.told_plainly(self.options, f"{first.width}x{first.height}"),
+            self._quick_reading(),
+        ):
             made = pipe(**arguments, **_after_each_step(first, real, on_step, pipe)).images
         return [_image(array, shot) for array, shot in zip(made, shots, strict=True)]
+
+    def _quick_reading(self) -> AbstractContextManager[None]:
+        """Compiled blocks have their attention inside already, and another one would compile them anew."""
+        return prompts_read_once(self.pipe.unet) if self.options.compile == "off" else nullcontext()
 
     def _conditioning(self, shots: Sequence[Shot]) -> dict[str, "torch.Tensor"]:
         """The encoded prompts. Each is encoded alone, so that it does not matter who else is in the batch."""
         import torch
 
-        zeros = bool(self.pipe.config.get("force_zeros_for_empty_prompt", False))
         with torch.no_grad():
-            pairs = [
-                prompt.pair(self.encoders, shot.prompt, shot.negative, self._words(shot), zeros and not shot.negative)
-                for shot in shots
-            ]
+            pairs = [self._encoded(shot) for shot in shots]
         named = {
             "prompt_embeds": [positive.hidden for positive, _ in pairs],
             "negative_prompt_embeds": [negative.hidden for _, negative in pairs],
@@ -149,6 +158,17 @@ class Model:
             "negative_pooled_prompt_embeds": [negative.pooled for _, negative in pairs],
         }
         return {name: torch.cat(each) for name, each in named.items() if each[0] is not None}
+
+    def _encoded(self, shot: Shot) -> tuple[prompt.Encoded, prompt.Encoded]:
+        """A prompt and its negative. LoRAs play a part: some change the encoders too, and they are worn by now."""
+        key = (shot.prompt, shot.negative, shot.embeddings, shot.loras)
+        if key not in self._prompts:
+            if len(self._prompts) >= KEPT_PROMPTS:
+                del self._prompts[next(iter(self._prompts))]
+            zeros = bool(self.pipe.config.get("force_zeros_for_empty_prompt", False)) and not shot.negative
+            made = prompt.pair(self.encoders, shot.prompt, shot.negative, self._words(shot), zeros)
+            self._prompts[key] = made
+        return self._prompts[key]
 
     def _wear(self, loras: tuple[Lora, ...]) -> None:
         """Put on exactly these LoRAs, and take off all others."""

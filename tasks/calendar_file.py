@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from datetime import date, datetime, time
@@ -19,10 +20,14 @@ from pydantic import (
     field_validator,
 )
 
-from models.shot import MAX_SEED, MAX_STEPS
+from models.errors import UserError
+from models.shot import MAX_SEED, MAX_STEPS, SAMPLERS, sampler_name
 from tasks import told
 
 LONGEST_ID = 64
+LORA = ".safetensors"
+MOST_LORA = 10
+"""The weight of a LoRA that still means anything."""
 FIRST_DAY, LAST_DAY = date(2000, 1, 1), date(2199, 12, 31)
 BEGINNING = date(2026, 1, 1)
 """Where a calendar begins that does not say: shots are counted from there."""
@@ -66,6 +71,38 @@ def _when(value: Any) -> Any:
     return value.isoformat() if isinstance(value, date) and not isinstance(value, datetime) else value
 
 
+def _sampler(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    try:
+        return sampler_name(value)
+    except UserError:
+        raise told.mistake(f"= {value[:40]!r} is no sampler{told.near(value.lower(), list(SAMPLERS))}") from None
+
+
+def lora_of(text: str) -> tuple[str, float]:
+    """The file and the weight of a text such as `watercolour.safetensors:0.8`; without a number the weight is 1."""
+    path, colon, weight = text.rpartition(":")
+    if text.endswith(LORA) or not colon:
+        return text, 1.0
+    try:
+        return path, float(weight)
+    except ValueError:
+        return path, math.nan
+
+
+def _lora(value: str) -> str:
+    path, weight = lora_of(value)
+    if not path.endswith(LORA) or len(path) == len(LORA):
+        raise told.mistake(f"= {value[:80]!r} is no file of a LoRA: write it as file.safetensors:0.8")
+    if not abs(weight) <= MOST_LORA:
+        number = value.rpartition(":")[2]
+        raise told.mistake(
+            f"= {value[:80]!r} has the weight {number[:40]!r}: use a number from -{MOST_LORA} to {MOST_LORA}"
+        )
+    return value
+
+
 def _words(value: str) -> str:
     if not value.strip():
         raise ValueError("a text that is not empty")
@@ -95,6 +132,14 @@ class Defaults(BaseModel):
     guidance: Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)] | None = None  # None: what the settings say
     steps: Annotated[int, Field(ge=1, le=MAX_STEPS)] | None = None  # None: what the settings say
     strength: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = None  # None: what a shot starts from
+    sampler: Annotated[str | None, BeforeValidator(_sampler)] = None  # None: what the settings say
+    guidance_until: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = (
+        None  # None: what the settings say
+    )
+    token_weight: Annotated[float, Field(ge=0.1, le=3, allow_inf_nan=False)] = 1.0
+    loras: tuple[Annotated[str, AfterValidator(_lora)], ...] = ()
+    refiner: str = ""
+    refiner_strength: Annotated[float, Field(ge=0.01, le=1, allow_inf_nan=False)] = 0.3
 
 
 _DEFAULTS = Defaults.model_fields

@@ -64,6 +64,8 @@ class Due:
     """The picture file to start from."""
     init_key: str = ""
     """The occurrence whose picture to start from."""
+    loras: tuple[tuple[Path, float], ...] = ()
+    """The files of the LoRAs, and how much each of them counts."""
 
 
 @dataclass(frozen=True)

@@ -365,6 +365,12 @@ hashtags = ["aiart"]       # with or without #
 # guidance = 5.0           # how strictly the prompt is followed; without this line: settings.toml's
 # steps = 25               # denoising steps; without this line: settings.toml's
 # strength = 0.6           # how far a picture goes from the one it starts from (init), 0 to 1
+# sampler = "euler"        # euler, euler a, dpm++ 2m, dpm++ 2m karras, ddim, unipc or lcm; without this line: settings.toml's
+# guidance_until = 1.0     # the share of the steps that run under guidance; without this line: settings.toml's
+# token_weight = 1.0       # how much {{{{ token }}}} counts in a prompt: 1.2 shows more of it and obeys a little less
+# loras = ["watercolour.safetensors:0.8"]  # files beside this one or beside settings.toml, each with its weight
+# refiner = ""             # a second model that goes over each chosen picture: a hub id, a folder or a .safetensors file
+# refiner_strength = 0.3   # how far it may go from the picture
 
 # {{{{ … }}}} is a word of the day: date, season, weekday, month, day, year, count, last_published, token, name or subject.
 # {{a|2::b|}} chooses one, b twice as often as a, or nothing; a name such as colour between two underscores on each side

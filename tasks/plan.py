@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
 
 from models.errors import UserError
 from models.files import path_of
-from tasks.calendar_file import CalendarShot
+from tasks.calendar_file import CalendarShot, lora_of
 from tasks.choices import expand
 from tasks.due import Due, Plan, Problem, Words, ahead, look, newest, sentence
 from tasks.persona import Persona
@@ -45,7 +45,8 @@ def _worded(found: Plan, persona: Persona, published: Published) -> Plan:
         try:
             init, init_key = _init(each, persona)
             words = word(each, persona, published.get(each.shot))
-            made.due.append(dataclasses.replace(each, words=words, init=init, init_key=init_key))
+            loras = _loras(each, persona)
+            made.due.append(dataclasses.replace(each, words=words, init=init, init_key=init_key, loras=loras))
         except UserError as error:
             made.problems.append(Problem(each.shot, sentence(persona, each.shot, error), each.key))
     # Of shots due at the same moment, the one that another starts from comes first.
@@ -59,13 +60,13 @@ def word(each: Due, persona: Persona, published: str | date | datetime | None = 
     texts = _Texts(each, persona, published)
     entry = each.entry
     words = Words(
-        prompt=_line(texts.made("prompt", entry.prompt)),
+        prompt=_line(texts.made("prompt", entry.prompt, token=_weighed(persona.token, entry.token_weight))),
         negative=None if entry.negative is None else _line(texts.made("negative", entry.negative)),
         caption=_lines(texts.made("caption", entry.caption)),
         alt=_line(texts.made("alt", entry.alt)),
-        hashtags=_hashtags([texts.made("hashtags", tag).strip() for tag in entry.hashtags]),
+        hashtags=hashtags([texts.made("hashtags", tag).strip() for tag in entry.hashtags]),
     )
-    _check(words)
+    check(words)
     return words
 
 
@@ -95,11 +96,16 @@ class _Texts:
             "subject": persona.subject,
         }
 
-    def made(self, name: str, source: str) -> str:
+    def made(self, name: str, source: str, **others: str) -> str:
+        """`others` take the place of the values of the same names."""
         try:
-            return expand(render(source, self.values), self.key, self.folder)
+            return expand(render(source, {**self.values, **others}), self.key, self.folder)
         except UserError as error:
             raise UserError(f"{name}: {error}") from None
+
+
+def _weighed(token: str, weight: float) -> str:
+    return token if weight == 1 else f"({token}:{round(weight, 3):g})"
 
 
 def _line(text: str) -> str:
@@ -111,7 +117,7 @@ def _lines(text: str) -> str:
     return "\n".join(" ".join(line.split()) for line in text.strip().splitlines())
 
 
-def _hashtags(tags: list[str]) -> tuple[str, ...]:
+def hashtags(tags: Sequence[str]) -> tuple[str, ...]:
     """Without the #, each once; one that came out empty is left out."""
     found: dict[str, str] = {}
     for tag in filter(None, tags):
@@ -122,7 +128,8 @@ def _hashtags(tags: list[str]) -> tuple[str, ...]:
     return tuple(found.values())
 
 
-def _check(words: Words) -> None:
+def check(words: Words) -> None:
+    """Whether Instagram takes texts like these."""
     if not words.prompt:
         raise UserError("prompt: comes out empty: write one that always says something")
     if len(words.post_text) > LONGEST_CAPTION:
@@ -152,6 +159,19 @@ def _init(each: Due, persona: Persona) -> tuple[Path | None, str]:
             f"init: {name!r} is no shot of this calendar, and there is no picture at {file}: check the name"
         )
     return file, ""
+
+
+def _loras(each: Due, persona: Persona) -> tuple[tuple[Path, float], ...]:
+    """The files, looked for beside the persona's file and beside the settings."""
+    beside = persona.file.parent
+    found = []
+    for name, weight in map(lora_of, each.entry.loras):
+        places = [beside / path_of(name), beside.parent / path_of(name)]
+        file = next((place for place in places if place.is_file()), None)
+        if not file:
+            raise UserError(f"loras: there is no file at {places[0]}: check the name")
+        found.append((file, weight))
+    return tuple(found)
 
 
 def _chained(each: Due, shots: Mapping[str, CalendarShot], persona: Persona) -> str:

@@ -17,6 +17,7 @@ from models.shot import MAX_SEED, MAX_SIDE, MAX_STEPS, sampler_name
 from tasks import told
 
 PREFIX = "RESTAGE_"
+UPSCALES = ("lanczos", "bicubic", "nearest", "refine")
 # Names with our prefix that are not settings: they say where the settings are.
 PLACES = ("RESTAGE_SETTINGS", "RESTAGE_ENV_FILE", "RESTAGE_SECRETS_DIR")
 
@@ -42,6 +43,22 @@ def _side(value: int) -> int:
 def _cron(value: str) -> str:
     if len(value.split()) != 5:
         raise ValueError("five cron fields (minute hour day month weekday), such as 0 9 * * *")
+    return value
+
+
+def _server(value: str) -> str:
+    if "@" in value:
+        raise told.mistake("holds a password: set PREFECT_API_AUTH_STRING to user:password instead")
+    if value and not re.fullmatch(r"https?://[^\s/]+(/[^\s]*)?/api/?", value):
+        raise told.mistake(f"= {value[:80]!r} is no address of a Prefect server: use one such as http://10.0.0.5:4200/api")
+    return value.rstrip("/")
+
+
+def _quiet(value: str) -> str:
+    start, _, end = value.partition("-")
+    clock = r"([01]\d|2[0-3]):[0-5]\d"
+    if value and not (re.fullmatch(f"{clock}-{clock}", value) and start != end):
+        raise ValueError("two times of day such as 22:00-07:00, or nothing")
     return value
 
 
@@ -87,6 +104,18 @@ class Rendering(Section):
     negative: str = ""
     width: Side = 0
     height: Side = 0
+
+
+def _upscale(value: str) -> str:
+    if value not in UPSCALES:
+        raise told.mistake(f"= {value[:40]!r} is no way of enlarging a picture{told.near(value, UPSCALES)}")
+    return value
+
+
+class Pictures(Section):
+    quality: Annotated[int, Field(ge=40, le=100)] = 92
+    upscale: Annotated[str, AfterValidator(_upscale)] = "lanczos"
+    refine_strength: Annotated[float, Field(gt=0, le=1)] = 0.3
 
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -169,6 +198,19 @@ class Training(Section):
     half: bool = False
 
 
+class Gates(Section):
+    candidates: Annotated[int, Field(ge=1, le=1000)] = 4
+    rounds: Annotated[int, Field(ge=1, le=100)] = 3
+    blank_spread: Positive = 8.0
+    detail: Positive = 0.2
+    unwanted: Phrases = ("text", "watermark", "collage")
+    unwanted_margin: Annotated[float, Field(ge=-1, le=1)] = 0.05
+    identity: Annotated[float, Field(ge=-1000, le=1000)] = 0.75
+    prompt: Annotated[float, Field(ge=-1000, le=1000)] = 0.4
+    duplicate_bits: Annotated[int, Field(ge=-1, le=64)] = 2
+    duplicate_share: Share = 0.25
+
+
 class Review(Section):
     automatic: bool = False
 
@@ -176,11 +218,43 @@ class Review(Section):
 class Publishing(Section):
     publisher: Literal["folder", "instagram", "graph"] = "folder"
     dry_run: bool = True
+    account: str = ""
+    disclosure: str = ""
+    require_disclosure: bool = True
+    ai_label: bool = True
+    daily_cap: Annotated[int, Field(ge=0, le=1000)] = 10
+    spacing_minutes: Annotated[float, Field(ge=0, le=100_000)] = 30.0
+    quiet_hours: Annotated[str, AfterValidator(_quiet)] = ""
+    late_days: Annotated[float, Field(ge=0, le=10_000)] = 7.0
+    tries: Annotated[int, Field(ge=1, le=100)] = 5
+    looks: Annotated[tuple[Annotated[float, Field(ge=0, le=1e6)], ...], Field(min_length=1)] = (30, 120, 600, 3600)
+    resend: bool = False
+    graph_user: str = ""
+    picture_address: str = ""
+    picture_folder: str = ""
+    bucket_endpoint: str = ""
+    bucket: str = ""
+    bucket_region: str = "us-east-1"
+
+
+class Notify(Section):
+    events: tuple[Literal["waiting", "published", "failed", "needs a person"], ...] = ("failed", "needs a person")
 
 
 class Schedule(Section):
     cron: Annotated[str, AfterValidator(_cron)] = "0 9 * * *"
     timezone: Annotated[str, AfterValidator(told.zone)] = "UTC"
+
+
+class Server(Section):
+    prefect: Annotated[str, AfterValidator(_server)] = ""
+    port: Annotated[int, Field(ge=1, le=65535)] = 4200
+
+
+class Board(Section):
+    host: Annotated[str, AfterValidator(_name)] = "127.0.0.1"
+    port: Annotated[int, Field(ge=1, le=65535)] = 8420
+    names: tuple[Annotated[str, AfterValidator(_name)], ...] = ()
 
 
 class Storage(Section):
@@ -195,6 +269,9 @@ class Secrets(Section):
     instagram_password: SecretStr | None = None
     instagram_totp: SecretStr | None = None
     graph_token: SecretStr | None = None
+    storage_access: SecretStr | None = None
+    storage_secret: SecretStr | None = None
+    notify: SecretStr | None = None
     board_password: SecretStr | None = None
     database: SecretStr | None = None
 
@@ -206,9 +283,14 @@ class Settings(BaseSettings):
     references: References = References()
     training: Training = Training()
     rendering: Rendering = Rendering()
+    pictures: Pictures = Pictures()
+    gates: Gates = Gates()
     review: Review = Review()
     publishing: Publishing = Publishing()
+    notify: Notify = Notify()
     schedule: Schedule = Schedule()
+    server: Server = Server()
+    board: Board = Board()
     storage: Storage = Storage()
     secrets: Secrets = Secrets()
 
@@ -246,6 +328,11 @@ class Loaded:
         changes = {name: value for name, value in said.items() if value}
         training = self.settings.training.model_copy(update=changes)
         return replace(self, settings=self.settings.model_copy(update={"training": training}))
+
+    def with_publisher(self, name: str) -> "Loaded":
+        """With this publisher in place of the file's; `folder` is one even where everything else is a dry run."""
+        publishing = self.settings.publishing.model_copy(update={"publisher": name, "dry_run": name == "folder"})
+        return replace(self, settings=self.settings.model_copy(update={"publishing": publishing}))
 
     def rows(self) -> Iterator[tuple[str, Any, str]]:
         """(key, value, origin) of every knob; of a secret only whether it is set."""

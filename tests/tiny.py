@@ -23,6 +23,9 @@ from diffusers import (
 from safetensors.torch import save_file
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
+from models.registry import file_hash
+from models.shot import Ref
+
 Model = TypeVar("Model", bound=torch.nn.Module)
 
 START, END = "<|startoftext|>", "<|endoftext|>"
@@ -218,3 +221,20 @@ def tiny_refiner(seed: int = 0) -> StableDiffusionXLImg2ImgPipeline:
         force_zeros_for_empty_prompt=False,
         add_watermarker=False,
     )
+
+
+def lora(folder: Path, seed: int, part: str = "unet") -> Ref:
+    """A LoRA file for the tiny SDXL, as peft and diffusers write them, for its UNet or one of its text encoders."""
+    from peft import LoraConfig
+    from peft.utils import get_peft_model_state_dict
+
+    model = getattr(tiny_sdxl(), part)
+    targets = ["to_q", "to_v"] if part == "unet" else ["q_proj", "v_proj"]
+    model.add_adapter(LoraConfig(r=2, lora_alpha=2, target_modules=targets))
+    layers = get_peft_model_state_dict(model)
+    generator = torch.Generator().manual_seed(seed)
+    layers = {name: torch.randn(tensor.shape, generator=generator) for name, tensor in layers.items()}
+    name = f"lora{seed}.safetensors"
+    StableDiffusionXLPipeline.save_lora_weights(folder, **{f"{part}_lora_layers": layers}, weight_name=name)
+    path = folder / f"lora{seed}.safetensors"
+    return Ref(str(path), file_hash(path))

@@ -76,6 +76,27 @@ def test_it_shows_whole_days_of_the_calendars_time_zone(run: Run, tmp_path: Path
     assert run("pip", "--from", "2026-11-26", "--days", 1)[1] == "pip: nothing is due (Europe/Berlin)\n\n"
 
 
+def test_it_shows_how_a_picture_is_made_where_the_calendar_says_so(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "prompts").mkdir()
+    (tmp_path / "prompts" / "film.safetensors").touch()
+    ways = {
+        "steps": 12,
+        "sampler": "dpmpp 2m",
+        "guidance_until": 0.8,
+        "loras": ["film.safetensors:0.5"],
+        "refiner": "x",
+    }
+    write(tmp_path, [ways, {"refiner_strength": 0.2}])
+    code, out, _ = run("pip", "--from", "2026-11-23", "--days", 1)
+    assert code == 0
+    assert [line.strip() for line in out.splitlines() if "made with" in line] == [
+        "made with steps 12, guidance until 0.8, sampler dpm++ 2m, refiner x, loras film.safetensors:0.5"
+    ]
+    found = json.loads(run("pip", "--from", "2026-11-23", "--days", 1, "--json")[1])["due"][0]
+    assert found["loras"] == {str(tmp_path / "prompts" / "film.safetensors"): 0.5}
+    assert (found["sampler"], found["refiner"], found["refiner_strength"]) == ("dpm++ 2m", "x", 0.3)
+
+
 def test_json_says_the_same(run: Run, tmp_path: Path) -> None:
     write(tmp_path, SHOTS, timezone="Europe/Berlin", at="09:00", size="square", candidates=3, account="pip.daily")
     code, out, _ = run("pip", "--from", "2026-11-25", "--days", 1, "--json")
@@ -100,6 +121,15 @@ def test_json_says_the_same(run: Run, tmp_path: Path) -> None:
         "alt": "",
         "hashtags": ["a", "b"],
         "init": None,
+        "steps": None,
+        "guidance": None,
+        "guidance_until": None,
+        "sampler": None,
+        "strength": None,
+        "token_weight": 1.0,
+        "loras": {},
+        "refiner": None,
+        "refiner_strength": None,
     }
 
 

@@ -195,25 +195,9 @@ def test_a_learned_word_reaches_the_picture(model: Model, shot: Shot, tmp_path: 
         hashes(model, [knows.but(embeddings=(Ref(str(tmp_path / "pip.safetensors"), "x"),))])
 
 
-def lora(folder: Path, pipe: object, seed: int) -> Ref:
-    """A LoRA file for the tiny UNet, as peft and diffusers write them."""
-    from diffusers import StableDiffusionXLPipeline
-    from peft import LoraConfig
-    from peft.utils import get_peft_model_state_dict
-
-    unet = tiny.tiny_sdxl().unet
-    unet.add_adapter(LoraConfig(r=2, lora_alpha=2, target_modules=["to_q", "to_v"]))
-    layers = get_peft_model_state_dict(unet)
-    generator = torch.Generator().manual_seed(seed)
-    layers = {name: torch.randn(tensor.shape, generator=generator) for name, tensor in layers.items()}
-    StableDiffusionXLPipeline.save_lora_weights(folder, unet_lora_layers=layers, weight_name=f"lora{seed}.safetensors")
-    path = folder / f"lora{seed}.safetensors"
-    return Ref(str(path), registry.file_hash(path))
-
-
 def test_loras_are_put_on_and_taken_off(sdxl: Source, shot: Shot, tmp_path: Path) -> None:
     model = Model(sdxl, Options(batch_size=1))
-    one, two = (lora(tmp_path, model.pipe, seed) for seed in (1, 2))
+    one, two = (tiny.lora(tmp_path, seed) for seed in (1, 2))
     bare = hashes(model, [shot])
     wearing = [
         shot.but(loras=(Lora(one.name, one.hash, 1.0),)),
@@ -246,7 +230,7 @@ def test_a_lora_that_fails_leaves_none_on(content: object, sdxl: Source, shot: S
     from safetensors.torch import save_file
 
     model = Model(sdxl, Options(batch_size=1))
-    bare, good, bad = hashes(model, [shot]), lora(tmp_path, model.pipe, 1), tmp_path / "bad.safetensors"
+    bare, good, bad = hashes(model, [shot]), tiny.lora(tmp_path, 1), tmp_path / "bad.safetensors"
     if isinstance(content, bytes):
         bad.write_bytes(content)
     else:

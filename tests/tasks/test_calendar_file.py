@@ -48,6 +48,12 @@ def test_a_shot_takes_from_the_calendar_what_it_does_not_say(tmp_path: Path) -> 
         "guidance": 3.5,
         "steps": 12,
         "strength": 0.4,
+        "sampler": "dpm++ 2m",
+        "guidance_until": 0.8,
+        "token_weight": 1.2,
+        "loras": ["film.safetensors:0.5"],
+        "refiner": "models/refiner",
+        "refiner_strength": 0.2,
     }
     assert {field.alias or name for name, field in Defaults.model_fields.items()} == set(defaults)
     own = {"at": "08:00", "hashtags": [], "size": "square", "negative": ""}

@@ -70,7 +70,7 @@ def residual(vectors: np.ndarray, groups: Sequence[Sequence[str]], ridge: float 
     return _unit(vectors - columns @ np.linalg.solve(system, columns.T @ (vectors - vectors.mean(axis=0))))
 
 
-def main_directions(vectors: np.ndarray, counts: Sequence[int] = (4, 5, 6)) -> np.ndarray:
+def main_directions(vectors: np.ndarray, counts: Sequence[int] = (4, 5, 6, 7, 8)) -> np.ndarray:
     """The vectors in the few directions in which they differ most, around their mean, at unit length again.
 
     Among some dozens of pictures of a few characters, who it is makes the largest differences, and all the small ones

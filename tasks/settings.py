@@ -138,7 +138,7 @@ class References(Section):
     duplicate_likeness: Annotated[float, Field(ge=0, le=1)] = 0.985
     identity: Literal["cluster", "core"] = "cluster"
     identity_scorer: str = ""
-    identity_spread: Annotated[float, Field(ge=1, le=1000)] = 2.0
+    identity_spread: Annotated[float, Field(ge=1, le=1000)] = 1.5
     identity_floor: Annotated[float, Field(ge=-1, le=1)] = 0.0
     cluster_least: Annotated[int, Field(ge=2, le=10_000)] = 6
     core_share: Share = 0.5

@@ -20,7 +20,7 @@ from models.errors import UserError
 from tasks.life import NEXT, State
 from tasks.post import Approval, Candidate, ChangedError, Content, Event, Post, Shown, plain
 from tasks.store import Store, instant
-from tasks.tables import APPROVAL, CANDIDATE, POST, POST_EVENT
+from tasks.tables import APPROVAL, CANDIDATE, POST, POST_EVENT, POST_REVISION
 
 
 def post_id(key: str) -> str:
@@ -65,6 +65,7 @@ def enqueue(
         if known:
             return known[0]
         connection.execute(insert(POST).values(row | _columns(content)))
+        _keep(connection, row["id"], 1, content)
         _add_candidates(connection, row["id"], candidates)
         _tell(connection, row["id"], "", state, 1, by, why, now)
         return _one(connection, str(row["id"]))
@@ -175,6 +176,21 @@ def approved(connection: Connection, post: Post) -> Approval | None:
     return Approval(row["revision"], row["hash"], content, row["by_whom"], row["at"])
 
 
+def revisions(store: Store, post: str) -> dict[int, Content]:
+    """What would have gone out at each revision of a post."""
+    query = select(POST_REVISION.c.revision, POST_REVISION.c.content).where(POST_REVISION.c.post == post)
+    with store.reading() as connection:
+        rows = connection.execute(query.order_by(POST_REVISION.c.revision)).all()
+    return {revision: Content.from_dict(json.loads(content)) for revision, content in rows}
+
+
+def with_picture(store: Store, picture: str) -> list[Post]:
+    """The posts that show a picture, or have it among their candidates."""
+    among = select(CANDIDATE.c.post).where(CANDIDATE.c.picture == picture)
+    with store.reading() as connection:
+        return _find(connection, POST.c.id.in_(among) | POST.c.pictures.contains(f'"{picture}"', autoescape=True))
+
+
 def last_published(store: Store, persona: str) -> dict[str, datetime]:
     """By shot, when it was due that was published last."""
     query = select(POST.c.shot, func.max(POST.c.due_at)).where(POST.c.persona == persona, POST.c.state == "published")
@@ -203,8 +219,9 @@ def edit(store: Store, post: Post, content: Content, by: str, why: str, at: date
     if content.hash == post.content.hash:
         return post
     to: State = "awaiting review" if content.pictures else "draft"
+    changes = {"problem": "" if content.pictures else post.problem} | _columns(content)
     with store.writing() as connection:
-        return move(connection, post, to, by, why, at=at, revision=post.revision + 1, **_columns(content))
+        return move(connection, post, to, by, why, at=at, revision=post.revision + 1, **changes)
 
 
 def change(
@@ -228,7 +245,10 @@ def move(
     assert done.rowcount == 1, "writers come one after another"
     revision = changes.get("revision", there.revision)
     _tell(connection, post.id, there.state, to, revision, by, why, now)
-    return _one(connection, post.id)
+    moved = _one(connection, post.id)
+    if revision != there.revision:
+        _keep(connection, post.id, revision, moved.content)
+    return moved
 
 
 def current(connection: Connection, post: Post) -> Post:
@@ -238,6 +258,17 @@ def current(connection: Connection, post: Post) -> Post:
         said = f"is {there.state} by now" if there.state != post.state else "has been changed meanwhile"
         raise ChangedError(f"post {post.id} {said}: look at it again")
     return there
+
+
+def note(connection: Connection, post: Post, by: str, why: str, at: datetime | None = None) -> None:
+    """A line in its history, where its state stays."""
+    _tell(connection, post.id, post.state, post.state, post.revision, by, why, instant(at))
+
+
+def within(connection: Connection, states: Sequence[State] = (), *, account: str = "", post: str = "") -> list[Post]:
+    """Posts as this transaction sees them, the earliest first."""
+    only = [POST.c.id == post] if post else []
+    return _find(connection, *_where(states, "", account, None, None), *only)
 
 
 def _where(
@@ -304,6 +335,11 @@ def _candidates(connection: Connection, post: str) -> Iterator[Candidate]:
     for row in connection.execute(query).mappings():
         values = {name: value for name, value in row.items() if name != "post"}
         yield Candidate(**values | {"passed": bool(row["passed"]), "scores": json.loads(row["scores"])})
+
+
+def _keep(connection: Connection, post: Any, revision: int, content: Content) -> None:
+    row = {"post": post, "revision": revision, "content": plain(content.as_dict())}
+    connection.execute(insert(POST_REVISION).values(row))
 
 
 def _tell(

@@ -116,6 +116,15 @@ POST_EVENT = Table(
     Column("why", Text, nullable=False),
 )
 
+# What would have gone out at each revision.
+POST_REVISION = Table(
+    "post_revision",
+    ALL,
+    Column("post", Text, ForeignKey("post.id"), primary_key=True),
+    Column("revision", Integer, primary_key=True, autoincrement=False),
+    Column("content", Text, nullable=False),  # JSON
+)
+
 # How far the publication of a revision is. Times are as everywhere, and empty where there is none.
 ATTEMPT = Table(
     "attempt",

@@ -6,7 +6,7 @@ statements are written so that SQLite and PostgreSQL both take them.
 
 from dataclasses import dataclass
 
-from tasks.migrations import m0001_embeddings, m0002_posts
+from tasks.migrations import m0001_embeddings, m0002_posts, m0003_revisions
 
 
 @dataclass(frozen=True)
@@ -19,4 +19,5 @@ class Migration:
 ALL = (
     Migration(1, "embeddings", m0001_embeddings.STATEMENTS),
     Migration(2, "posts", m0002_posts.STATEMENTS),
+    Migration(3, "revisions", m0003_revisions.STATEMENTS),
 )

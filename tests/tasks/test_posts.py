@@ -135,6 +135,24 @@ def test_the_likenesses_are_those_of_the_pictures_shown(store: Store) -> None:
     assert posts.likenesses(store, ("published",)) == posts.likenesses(store, ("awaiting review",), but=made.id) == []
 
 
+def test_every_revision_is_kept_and_an_edit_with_a_picture_has_no_problem_left(store: Store) -> None:
+    draft = put(store, of=content(), problem="all are blurred")
+    worded = posts.edit(store, draft, content(caption="Soon."), "ann", "a word")
+    assert (worded.state, worded.problem) == ("draft", "all are blurred")
+    shows = posts.edit(store, worded, content(shown("s2")), "ann", "took candidate 1")
+    assert (shows.state, shows.problem, shows.revision) == ("awaiting review", "", 3)
+    posts.approve(store, shows, "ann")
+    assert posts.revisions(store, draft.id) == {1: content(), 2: content(caption="Soon."), 3: content(shown("s2"))}
+
+
+def test_a_picture_is_found_in_its_posts(store: Store) -> None:
+    one = put(store)
+    other = put(store, "mara/walk/2", content(shown("finished")))
+    assert {each.id for each in posts.with_picture(store, "s1")} == {one.id, other.id}
+    assert [each.id for each in posts.with_picture(store, "finished")] == [other.id]
+    assert posts.with_picture(store, "s") == posts.with_picture(store, "%") == []
+
+
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.sampled_from(STATES), max_size=12), st.integers(0, 10**9))
 def test_only_allowed_steps_happen_and_each_is_written_down(opened: Opened, steps: list[State], number: int) -> None:

@@ -206,7 +206,7 @@ class Gates(Section):
     unwanted: Phrases = ("text", "watermark", "collage")
     unwanted_margin: Annotated[float, Field(ge=-1, le=1)] = 0.05
     identity: Annotated[float, Field(ge=-1000, le=1000)] = 0.75
-    prompt: Annotated[float, Field(ge=-1000, le=1000)] = 0.4
+    prompt: Annotated[float, Field(ge=-1000, le=1000)] = 0.25
     duplicate_bits: Annotated[int, Field(ge=-1, le=64)] = 2
     duplicate_share: Share = 0.25
 

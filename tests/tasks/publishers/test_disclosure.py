@@ -60,6 +60,12 @@ def test_nothing_of_the_prompt_is_left() -> None:
         assert dict(again.getexif()) == {}
 
 
+def test_the_same_picture_has_the_same_bytes_at_any_time() -> None:
+    """A colour profile says when it was written; what was approved would have other bytes a second later."""
+    profile = Image.open(io.BytesIO(jpeg(Image.new("RGB", (8, 8))))).info["icc_profile"]
+    assert profile[24:36] == bytes.fromhex("07ea 0001 0001 0000 0000 0000")
+
+
 def test_it_has_the_size_asked_for_and_the_colours_of_srgb() -> None:
     image = Image.new("RGBA", (200, 100), (200, 30, 30, 255))
     with Image.open(io.BytesIO(jpeg(image, size=(108, 135)))) as found:

@@ -69,8 +69,9 @@ class Sqlite:
     @staticmethod
     def _connected(connection: Any, _: object) -> None:
         connection.execute("PRAGMA foreign_keys = ON")
-        # NORMAL loses at most the last transactions in a power cut and never corrupts the file.
-        connection.execute("PRAGMA synchronous = NORMAL")
+        # FULL keeps every transaction through a power cut, where NORMAL may lose the last ones: among them could be the
+        # one that says that a post is about to be sent.
+        connection.execute("PRAGMA synchronous = FULL")
 
     def prepare(self) -> None:
         """Processes that create the file together collide here, and SQLite's busy timeout does not cover it."""

@@ -22,11 +22,11 @@ State = Literal[
 NEXT: Mapping[State, tuple[State, ...]] = {
     "draft": ("awaiting review", "rejected"),
     "awaiting review": ("approved", "rejected", "draft"),
-    "approved": ("awaiting review", "rejected", "preparing"),
+    "approved": ("awaiting review", "rejected", "preparing", "published"),
     "rejected": ("awaiting review", "draft"),
     # Until the commit nobody has seen anything of it, so it may go back and be tried again.
-    "preparing": ("uploaded", "approved", "failed", "needs a person"),
-    "uploaded": ("committing", "preparing", "approved", "failed", "needs a person"),
+    "preparing": ("uploaded", "approved", "failed", "needs a person", "unknown", "published"),
+    "uploaded": ("committing", "preparing", "approved", "failed", "needs a person", "unknown", "published"),
     # From the commit on, only an answer or evidence decides; no answer is `unknown`.
     "committing": ("published", "unknown", "failed", "approved", "needs a person"),
     "unknown": ("published", "needs a person", "failed", "approved"),
@@ -34,7 +34,10 @@ NEXT: Mapping[State, tuple[State, ...]] = {
     "failed": ("awaiting review", "approved", "rejected", "published"),
     "published": (),
 }
-"""`approved` after `committing` is for a commit that surely never left or was surely refused; see `tasks.publish`."""
+"""`approved` after `committing` is for a commit that surely never left or was surely refused; see `tasks.deliver`.
+
+`published` may follow before a commit too: on evidence that the post is out already, or by a receipt that came late.
+"""
 
 OPEN: tuple[State, ...] = ("draft", "awaiting review", "approved")
 """Where a person may still change what would go out."""

@@ -88,6 +88,10 @@ class Before:
 
     at: float
     media: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
+    """Media that are known to be other posts, whenever they came."""
+    unsent: bool = False
+    """As far as anybody knows, nothing was sent: a medium that cannot be compared and says something else is another post."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +100,8 @@ class Found:
 
     receipt: Receipt
     evidence: str
+    sure: bool = True
+    """False where only the picture speaks for it, which after a commit is enough and without one may be chance."""
 
 
 @dataclass(frozen=True)

@@ -34,24 +34,27 @@ def judge(parcel: Parcel, upload_id: str, seen: Sequence[Seen], before: Before, 
     for each in seen:
         if upload_id in each.echoes:
             return Found(each.receipt, f"medium {each.receipt.media_id} carries upload id {upload_id}")
-    known = set(before.media)
+    known = {*before.media, *before.others}
     new = [each for each in seen if each.receipt.media_id not in known and each.pictures == len(parcel.pictures)]
     for each in new:
-        evidence = _same(parcel, each, fetch)
+        evidence = _same(parcel, each, fetch, before.unsent)
         if evidence:
-            return Found(each.receipt, f"medium {each.receipt.media_id} is new since the commit, with {evidence}")
+            sure = "caption" in evidence
+            return Found(each.receipt, f"medium {each.receipt.media_id} was not there before, with {evidence}", sure)
     return Absent(
         f"{len(seen)} media seen, {len(new)} of them new, none with the upload id, caption or picture of the post"
     )
 
 
-def _same(parcel: Parcel, seen: Seen, fetch: Fetch) -> str:
+def _same(parcel: Parcel, seen: Seen, fetch: Fetch, unsent: bool) -> str:
     """What the medium shares with the post; empty where it is another one. Pictures decide, where they can be had."""
     tells = bool(_folded(parcel.caption)) and parcel.kind != "story"  # stories come back without their caption
     captioned = tells and _folded(seen.caption) == _folded(parcel.caption)
     distance = _distance(parcel, seen, fetch)
     if distance is None and captioned:
         return "the same caption"
+    if distance is None and unsent:
+        return ""
     if distance is None:
         raise PublishError(
             f"medium {seen.receipt.media_id} of {parcel.account} is new and cannot be compared with post"

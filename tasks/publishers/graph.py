@@ -122,8 +122,8 @@ class Graph:
     def look(self, parcel: Parcel, prepared: Prepared, before: Before) -> Found | Absent:
         """The container says whether it was published; where it is gone, the account's media are compared."""
         check_account(parcel, self.account)
-        container = prepared.parts["container"]
-        status = self._container(parcel, container)
+        container = prepared.parts.get("container", "")
+        status = self._container(parcel, container) if container else "not known"
         if status == "IN_PROGRESS":  # which may mean: on its way out
             raise PublishError(f"Instagram is still busy with post {parcel.post_id}: look again in a minute")
         if status not in ("PUBLISHED", "FINISHED") and parcel.kind == "story" and self._now() - before.at > STORY_LIFE:

@@ -95,7 +95,7 @@ def test_sqlite_is_set_up_for_many_readers(tmp_path: Path) -> None:
             each: connection.exec_driver_sql(f"PRAGMA {each}").scalar() for each in ("synchronous", "busy_timeout")
         }
     store.close()
-    assert asked == {"journal_mode": "wal", "foreign_keys": 1, "synchronous": 1, "busy_timeout": 30_000}
+    assert asked == {"journal_mode": "wal", "foreign_keys": 1, "synchronous": 2, "busy_timeout": 30_000}
 
 
 # --- transactions -----------------------------------------------------------------------------------------------------

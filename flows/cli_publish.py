@@ -1,0 +1,202 @@
+"""The commands `restage publish`, `login`, `account` and `resolve`."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from models.errors import UserError
+
+if TYPE_CHECKING:
+    from tasks.claims import Standing
+    from tasks.settings import Loaded
+
+# Heavy libraries are imported inside the commands, so that --help and mistakes answer at once.
+
+Where = Annotated[
+    Path | None,
+    typer.Option("--settings", help="The settings file; ./settings.toml where it is not given.", show_default=False),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="For scripts.")]
+
+
+def publish(
+    persona: Annotated[str, typer.Argument(help="Of this persona only.", show_default=False)] = "",
+    settings: Where = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Write the posts to disk, and leave them approved.")
+    ] = False,
+    to: Annotated[
+        str,
+        typer.Option(help="folder, instagram or graph; or stand-in, a rehearsal on this machine.", show_default=False),
+    ] = "",
+    post: Annotated[str, typer.Option(help="This post only, even before its time.", show_default=False)] = "",
+    now: Annotated[
+        bool, typer.Option("--now", help="Past quiet hours and distances, and also what is late; never past the cap.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Publish what is approved and due. Each post is sent once; what nobody answered is looked for, not sent again.
+
+    Ends with 1 where a post failed or needs a person.
+
+    Example: restage publish --dry-run
+
+    Example: restage publish --to stand-in
+    """
+    from flows.publish import aimed
+    from flows.publish import publish as run
+    from tasks import receipts
+    from tasks.settings import load
+
+    report = run(aimed(load(settings), to), persona, dry_run=dry_run, to=to, post=post, at_once=now)
+    if as_json:
+        typer.echo(json.dumps(receipts.summary(report), indent=1, ensure_ascii=False))
+    else:
+        for line in receipts.lines(report):
+            typer.echo(line)
+    if any(each.post.state in ("failed", "needs a person") for each in report.last):
+        raise typer.Exit(1)
+
+
+def login(
+    account: Annotated[str, typer.Argument(help="The name of the account, as in the app, without @.")],
+    settings: Where = None,
+) -> None:
+    """Log in to Instagram, in person, and keep the session. The password is not kept.
+
+    Password and two-factor seed come from the secrets where they are set; otherwise they are asked for.
+
+    Example: restage login pip_daily
+    """
+    from tasks.settings import load
+
+    path = log_in(load(settings), account, _ask, _ask_unseen)
+    typer.echo(f"{account} is logged in; the session lies in {path}")
+
+
+def log_in(
+    loaded: Loaded, account: str, ask: Callable[[str], str], ask_unseen: Callable[[str], str], address: str = ""
+) -> Path:
+    """The login itself. Whoever logs in has acted in person, so a pause that waited for that is over."""
+    from tasks import claims
+    from tasks.publishers.instagram_session import account_folder
+    from tasks.publishers.instagram_session import login as enter
+    from tasks.store import Store
+
+    account_folder(loaded.studio, account)  # a wrong name is told before anything is asked
+    secrets = loaded.settings.secrets
+    named = secrets.instagram_username.get_secret_value() if secrets.instagram_username else ""
+    ours = named in ("", account)  # the secrets may be another account's
+    password = secrets.instagram_password.get_secret_value() if ours and secrets.instagram_password else ""
+    totp = secrets.instagram_totp.get_secret_value() if ours and secrets.instagram_totp else ""
+    password = password or ask_unseen(f"password of {account}: ")
+    if not password:
+        raise UserError(f"nobody can log in without a password: type that of {account}")
+    more = {"address": address, "breath": 0.0} if address else {}
+    path = enter(loaded.studio, account, password, totp, ask=ask, **more)  # type: ignore[arg-type]
+    with closing(Store.open(loaded.database, loaded.studio)) as store, store.writing() as connection:
+        if claims.standing(connection, "instagram", account).person:
+            claims.resume(connection, "instagram", account)
+    return path
+
+
+def account(
+    name: Annotated[str, typer.Argument(help="Of this account only.", show_default=False)] = "",
+    settings: Where = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the account: what it needed is done.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show which accounts are left alone for a while, and why.
+
+    Example: restage account pip_daily --resume
+    """
+    from tasks import claims
+    from tasks.settings import load
+    from tasks.store import Store
+
+    loaded = load(settings)
+    with closing(Store.open(loaded.database, loaded.studio)) as store:
+        found = claims.standings(store, name)
+        if resume and not found:
+            raise UserError("name the account that may go on: see restage account for those there are")
+        if resume and not name:
+            raise UserError("say which account may go on: restage account NAME --resume")
+        if resume:
+            with store.writing() as connection:
+                for each in found:
+                    claims.resume(connection, each.publisher, each.account)
+            found = claims.standings(store, name)
+    if as_json:
+        typer.echo(json.dumps([_plain(each) for each in found], indent=1, ensure_ascii=False))
+        return
+    for each in found:
+        typer.echo(f"{each.account:20} {each.publisher:10} {_says(each)}")
+    if not found:
+        typer.secho(f"note: nothing was published to {name or 'any account'} yet", fg=typer.colors.YELLOW, err=True)
+
+
+def resolve(
+    post: Annotated[str, typer.Argument(help="The id of a post that needs a person, or the beginning of it.")],
+    settings: Where = None,
+    published: Annotated[
+        str, typer.Option("--published", metavar="LINK", help="It is out: here.", show_default=False)
+    ] = "",
+    absent: Annotated[bool, typer.Option("--absent", help="It is not out, and may be sent.")] = False,
+) -> None:
+    """Say what became of a post that nobody could find out about.
+
+    Example: restage resolve 3f2a91c0 --published https://www.instagram.com/p/abc/
+
+    Example: restage resolve 3f2a91c0 --absent
+    """
+    from tasks import posts
+    from tasks import publish as step
+    from tasks.settings import load
+    from tasks.store import Store
+
+    loaded = load(settings)
+    with closing(Store.open(loaded.database, loaded.studio)) as store:
+        there = posts.get(store, post)
+        done = step.resolve(store, there, _who(), published, absent)
+    typer.echo(f"post {done.id} is {done.state}")
+
+
+def _who() -> str:
+    return os.environ.get("USER") or os.environ.get("USERNAME") or "somebody"
+
+
+def _ask(question: str) -> str:
+    return str(typer.prompt(question.rstrip(": "))).strip()
+
+
+def _ask_unseen(question: str) -> str:
+    return str(typer.prompt(question.rstrip(": "), hide_input=True))
+
+
+def _plain(standing: Standing) -> dict[str, object]:
+    return {
+        "account": standing.account,
+        "publisher": standing.publisher,
+        "paused": standing.paused(datetime.now(UTC)),
+        "until": standing.paused_until.isoformat() if standing.paused_until else "",
+        "person": standing.person,
+        "why": standing.why,
+        "failures": standing.failures,
+    }
+
+
+def _says(standing: Standing) -> str:
+    now = datetime.now(UTC)
+    if standing.person:
+        return f"waits for a person: {standing.why}; then run restage account {standing.account} --resume"
+    if standing.paused(now) and standing.paused_until:
+        return f"paused until {standing.paused_until.astimezone():%Y-%m-%d %H:%M}: {standing.why}"
+    return "in flight" if standing.claimed(now) else "ready"

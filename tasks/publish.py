@@ -1,0 +1,308 @@
+"""Publish what is approved and due, one post of an account at a time, and find out what became of what nobody answered.
+
+Each post is a turn of its own: claim the account, mend what an ended run left, look, publish, let go. Runs on any number of
+machines therefore share the work, and none of them does anything twice.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Protocol
+
+from sqlalchemy import Connection, select
+
+from models.errors import UserError
+from tasks import attempts, claims, deliver, looks, posts
+from tasks.attempts import Look
+from tasks.claims import Claim, LostClaimError
+from tasks.life import IN_FLIGHT
+from tasks.pace import DAY, Pace
+from tasks.post import ChangedError, Post
+from tasks.publishers.base import Publisher, Receipt
+from tasks.store import Store, instant
+from tasks.tables import ATTEMPT, POST
+from tasks.turns import BY, Clock, Outcome, Rules, Turn, clock
+
+AT_ONCE = 50
+"""Posts of an account that are looked through for one that may go out."""
+POLL = 0.5
+"""Seconds between two tries to get an account that is held."""
+STORY_LATE = timedelta(hours=18)
+"""A story is of its day."""
+
+
+class Outlets(Protocol):
+    """Where posts go, as the settings say."""
+
+    @property
+    def name(self) -> str:
+        """Of the publisher that posts go to from here."""
+
+    def open(self, name: str, account: str) -> Publisher:
+        """A publisher by its name, for an account. `UserError` where something is missing to make one."""
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """Why nothing goes out now, and when it may."""
+
+    account: str
+    why: str
+    until: datetime | None = None
+    post: Post | None = None
+
+
+@dataclass
+class Report:
+    outcomes: list[Outcome] = field(default_factory=list)
+    waiting: list[Waiting] = field(default_factory=list)
+
+    @property
+    def last(self) -> list[Outcome]:
+        """What became of each post in the end."""
+        return list({each.post.id: each for each in self.outcomes}.values())
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one run publishes, and how."""
+
+    store: Store
+    studio: Path
+    outlets: Outlets
+    rules: Rules = field(default_factory=Rules)
+    persona: str = ""
+    post: str = ""
+    """This one only, even before its time."""
+    now: Clock = clock
+    sleep: Callable[[float], None] = time.sleep
+    patience: float = 0.0
+    """Seconds to stay for an account that is held, and for looks that are due soon, so that the run ends with an answer."""
+
+
+def publish(run: Run) -> Report:
+    """Send everything that may go out now."""
+    report = Report()
+    for name, account in _accounts(run):
+        while _turn(run, name, account, report):
+            pass
+    report.waiting += _late(run)
+    stay(run, report)
+    return report
+
+
+def reconcile(run: Run) -> Report:
+    """Look once at everything of which nobody knows whether it is out, without sending anything."""
+    report = Report()
+    for name, account in _tried(run):
+        with _claimed(run, name, account, report) as turn:
+            if turn is not None:
+                report.outcomes += _mended(turn, everything=True)
+    return report
+
+
+def stay(run: Run, report: Report) -> None:
+    """Look again at what is unknown, as long as that is soon."""
+    end = run.now() + timedelta(seconds=run.patience)
+    while True:
+        due = _next_look(run)
+        if due is None or due > end:
+            return
+        run.sleep(max(0.0, (due - run.now()).total_seconds()) + 0.01)
+        before = len(report.outcomes)
+        for name, account in _tried(run):
+            with _claimed(run, name, account, report) as turn:
+                if turn is not None:
+                    report.outcomes += _mended(turn)
+        if len(report.outcomes) == before:  # somebody else is at it, or the account is to be left alone
+            return
+
+
+def mark_restored(connection: Connection) -> None:
+    """After a backup was put back: what it takes for approved may be out. Nothing goes out before a look has said no.
+
+    Posts without an attempt are looked for before their first one in any case.
+    """
+    why = "put back from a backup, which may be older than what was published"
+    for post in posts.within(connection, IN_FLIGHT):
+        posts.move(connection, post, "unknown" if post.state == "committing" else "approved", BY, why)
+    attempts.forget_looks(connection)
+    claims.forget_claims(connection)
+
+
+def resolve(store: Store, post: Post, by: str, link: str = "", absent: bool = False, now: Clock = clock) -> Post:
+    """What a person saw on the account: there it is, or it is not there and may be sent."""
+    if bool(link) == absent:
+        raise UserError("say what you saw on the account: --published with the link, or --absent")
+    if link and not link.startswith(("https://", "file://")):
+        raise UserError(f"{link!r} is no link to a post: copy it from the browser, with https:// at its beginning")
+    if post.state not in ("needs a person", "unknown", "failed"):
+        raise UserError(f"post {post.id} is {post.state}: only one that needs a person can be resolved")
+    with store.writing() as connection:
+        there = posts.current(connection, post)
+        attempt = attempts.get(connection, there)
+        if link:
+            name = attempt.publisher if attempt else ""
+            looks.published(connection, there, Receipt(name, "", link), f"seen by {by}: {link}", now(), by)
+            return posts.within(connection, post=post.id)[0]
+        if attempt:
+            seen = Look(instant(now()), f"{by} saw nothing of it", absent=True, first=True)
+            attempts.change(connection, attempt, looks=(seen,), tries=0, next_at="", error="")
+        return posts.move(connection, there, "approved", by, f"{by} saw nothing of it", at=now(), problem="")
+
+
+def _accounts(run: Run) -> list[tuple[str, str]]:
+    """Publisher and account of all that is approved, and of all that was tried and is not over."""
+    approved = posts.find(run.store, ("approved",), persona=run.persona)
+    found = {(run.outlets.name, post.content.account) for post in approved if run.post in ("", post.id)}
+    return sorted(found | set(_tried(run)))
+
+
+def _tried(run: Run) -> list[tuple[str, str]]:
+    open_states = (*IN_FLIGHT, "unknown")
+    query = select(ATTEMPT.c.publisher, POST.c.account).distinct().join_from(ATTEMPT, POST)
+    own = ATTEMPT.c.revision == POST.c.revision
+    with run.store.reading() as connection:
+        return sorted(
+            (each[0], each[1]) for each in connection.execute(query.where(own, POST.c.state.in_(open_states)))
+        )
+
+
+@contextmanager
+def _claimed(run: Run, name: str, account: str, report: Report) -> Iterator[Turn | None]:
+    """The account, if it is free and its publisher can be made; let go at the end, however that comes."""
+    try:
+        publisher = run.outlets.open(name, account)
+    except UserError as error:
+        _wait(report, Waiting(account, str(error)))
+        yield None
+        return
+    held = _claim(run, name, account)
+    if held is None:
+        _wait(report, Waiting(account, "another run publishes there just now"))
+        yield None
+        return
+    try:
+        yield Turn(run.store, run.studio, publisher, held, run.rules, run.now)
+    except LostClaimError as error:
+        _wait(report, Waiting(account, str(error)))
+    finally:
+        with run.store.writing() as connection:
+            claims.release(connection, held)
+
+
+def _claim(run: Run, name: str, account: str) -> Claim | None:
+    """Another run lets go after each post, so it is worth waiting a little."""
+    end = run.now() + timedelta(seconds=run.patience)
+    while True:
+        with run.store.writing() as connection:
+            held = claims.claim(connection, name, account, run.now())
+        if held or run.now() >= end:
+            return held
+        run.sleep(POLL)
+
+
+def _turn(run: Run, name: str, account: str, report: Report) -> bool:
+    """Mend, look, and publish one post; whether another may follow."""
+    with _claimed(run, name, account, report) as turn:
+        if turn is None:
+            return False
+        report.outcomes += _mended(turn)
+        if name != run.outlets.name:
+            return False
+        post = _next(run, turn, report)
+        if post is None:
+            return False
+        try:
+            report.outcomes.append(deliver.publish_one(turn, post))
+        except ChangedError:  # a person was quicker, who wants it otherwise
+            return True
+        return True
+    return False
+
+
+def _mended(turn: Turn, everything: bool = False) -> list[Outcome]:
+    """What an ended run left, and a look at each unknown post whose time has come."""
+    found, held = deliver.recover(turn), turn.held
+    with turn.store.reading() as connection:
+        standing = claims.standing(connection, held.publisher, held.account)
+        unknown = posts.within(connection, ("unknown",), account=held.account)
+        tried = [(post, attempts.get(connection, post)) for post in unknown]
+    # After failures of its own a look does no harm; what the account asked for is kept.
+    if standing.person or (standing.paused(turn.now()) and not standing.failures):
+        return found
+    for post, attempt in tried:
+        if attempt and attempt.publisher == held.publisher and (everything or attempt.due(turn.now())):
+            found.append(looks.reconcile_one(turn, post))
+    return found
+
+
+def _next(run: Run, turn: Turn, report: Report) -> Post | None:
+    """The oldest post that may go out now; otherwise why none does."""
+    now, held, pace = run.now(), turn.held, run.rules.pace
+    with run.store.reading() as connection:
+        standing = claims.standing(connection, held.publisher, held.account)
+        sent = attempts.sent_since(connection, held.publisher, held.account, now - max(DAY, pace.spacing))
+    found = [each for each in _approved(run, held.account, now) if not _too_late(pace, each, now) or run.post]
+    if found and standing.paused(now):
+        _wait(report, Waiting(held.account, standing.why, None if standing.person else standing.paused_until))
+        return None
+    for post in found:
+        with run.store.reading() as connection:
+            attempt = attempts.get(connection, post)
+        if attempt and not attempt.due(now):
+            until = datetime.fromisoformat(attempt.next_at)
+            _wait(report, Waiting(held.account, f"post {post.id} is tried again then ({attempt.error})", until, post))
+            continue
+        wait = None if run.post else pace.wait(post, now, sent)
+        if wait is None:
+            return post
+        _wait(report, Waiting(held.account, wait[1], wait[0], post))
+        return None
+    return None
+
+
+def _approved(run: Run, account: str, now: datetime) -> Sequence[Post]:
+    if run.post:
+        one = posts.get(run.store, run.post)
+        return [one] if one.state == "approved" and one.content.account == account else []
+    late = run.rules.pace.late
+    since = now - late if late else None
+    return posts.find(
+        run.store, ("approved",), persona=run.persona, account=account, since=since, until=now, limit=AT_ONCE
+    )
+
+
+def _too_late(pace: Pace, post: Post, now: datetime) -> bool:
+    story = post.content.kind == "story" and bool(pace.late) and now - post.content.when > STORY_LATE
+    return story or pace.too_late(post, now)
+
+
+def _late(run: Run) -> Iterator[Waiting]:
+    """What is approved and was due too long ago."""
+    now = run.now()
+    for post in [] if run.post else posts.find(run.store, ("approved",), persona=run.persona, until=now):
+        if _too_late(run.rules.pace, post, now):
+            due = f"{post.content.when:%Y-%m-%d %H:%M}"
+            yield Waiting(
+                post.content.account, f"post {post.id} was due on {due}: give it another day, or --now", None, post
+            )
+
+
+def _next_look(run: Run) -> datetime | None:
+    query = select(ATTEMPT.c.next_at).join_from(ATTEMPT, POST).where(POST.c.state == "unknown")
+    query = query.where(ATTEMPT.c.revision == POST.c.revision).order_by(ATTEMPT.c.next_at).limit(1)
+    with run.store.reading() as connection:
+        found = connection.scalar(query)
+    return datetime.fromisoformat(found) if found else None
+
+
+def _wait(report: Report, waiting: Waiting) -> None:
+    """Said once."""
+    if waiting not in report.waiting:
+        report.waiting.append(waiting)

@@ -11,6 +11,10 @@ import typer
 from flows.cli_calendar import calendar
 from flows.cli_embeddings import embeddings
 from flows.cli_grid import grid
+from flows.cli_publish import account, login, publish, resolve
+from flows.cli_render import render
+from flows.cli_review import approve, reject, review
+from flows.cli_run import daily, doctor, init, serve, status
 from models.errors import UserError
 
 # Heavy libraries are imported inside the commands, so that --help and mistakes answer at once.
@@ -205,6 +209,19 @@ app.add_typer(new, name="new")
 app.add_typer(embeddings, name="embeddings")
 app.command()(calendar)
 app.command()(grid)
+app.command()(review)
+app.command()(approve)
+app.command()(reject)
+app.command()(render)
+app.command()(publish)
+app.command()(resolve)
+app.command()(login)
+app.command()(account)
+app.command()(init)
+app.command()(daily)
+app.command()(status)
+app.command()(serve)
+app.command()(doctor)
 
 
 @new.command("persona")
@@ -225,7 +242,7 @@ def new_persona(
 
 @app.command()
 def demo(settings: Where = None) -> None:
-    """Make candidates of the persona that ships, choose its references with reasons, and replay one of them."""
+    """Show everything, offline: references, a learned word, a week of posts, approved and published to folders."""
     from flows.demo import demo as run
     from tasks.settings import load
 

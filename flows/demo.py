@@ -1,37 +1,94 @@
-"""The demonstration: everything there is so far, offline, with the model that ships with restage."""
+"""The demonstration: the whole way offline, from a fixed seed to posts on disk, with the model that ships with restage."""
 
-from collections.abc import Iterator
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 
+from flows.publish import publish
 from flows.references import references
+from flows.render import Outcome as Rendering
+from flows.render import render
 from flows.train import train
 from models.errors import UserError
-from tasks import replay
+from tasks import attempts, posts, replay, report_story, review
+from tasks import persona as personas
+from tasks.post import Post
+from tasks.publishers.folder import FOLDER
+from tasks.render import Span
 from tasks.report_references import tally
+from tasks.report_story import Story, Told
 from tasks.report_training import lines
 from tasks.settings import Loaded
+from tasks.store import Store
 
 PERSONA = "pip"
+DAYS = 7
+BY = "the demonstration"
 
 
 def demo(loaded: Loaded) -> Iterator[str]:
-    """References of the persona that ships, each with its reason; its word, learned from them; one picture made again."""
+    """References with reasons, a word learned from them, seven days of the calendar, approved and published to folders."""
+    loaded = loaded.with_publisher("folder")
     yield f"{PERSONA}: candidates from a fixed seed and prompt, filtered by likeness"
-    outcome = references(PERSONA, loaded)
-    choice = outcome.made.choice
-    yield f"{len(choice.order)} of {len(choice.verdicts)} chosen; dropped: {tally(choice)}"
-    yield from (f"  worth knowing: {finding.what}" for finding in choice.findings)
-    first = loaded.studio / choice.chosen[0].candidate.path
-    again = replay.replay(first, loaded)
-    if not again.identical_pixels:
-        raise UserError(f"{first}: {again}")
-    yield f"replay of the first: {again}"
-    yield f"contact sheet: {_near(outcome.page.with_name('sheet.png'))}"
-    yield f"every picture with its reason: {_near(outcome.page)}"
+    chosen = references(PERSONA, loaded)
+    choice = chosen.made.choice
+    yield f"  {len(choice.order)} of {len(choice.verdicts)} chosen; dropped: {tally(choice)}"
+    yield f"  {_again(loaded.studio / choice.chosen[0].candidate.path, loaded)}"
     yield f"{PERSONA}: the model learns the word from these references, and stops by itself"
     learned = train(PERSONA, loaded)
     yield from (f"  {line}" for line in lines(learned.training))
-    yield f"what it learned, step by step: {_near(learned.page)}"
+    yield f"{PERSONA}: the next {DAYS} days of its calendar"
+    rendered = render(PERSONA, loaded, Span(days=DAYS))
+    yield f"  {len(rendered.render.posts)} posts from {_count(rendered)} candidates"
+    yield from (f"  {problem}" for problem in rendered.render.failures)
+    yield f"{PERSONA}: approved by the demonstration itself (otherwise a person does it) and published to folders"
+    approve(rendered, loaded)
+    told = [_told(each.post.id, loaded) for each in rendered.render.posts]
+    yield from (f"  {_near(each.folder)}" for each in told if each.folder)
+    pages = {"references": chosen.page, "training": learned.page}
+    if rendered.page:
+        pages["render"] = rendered.page
+    story = Story(
+        personas.find(PERSONA, loaded.folder), chosen.made, learned.training, told, rendered.render.failures, pages
+    )
+    page = report_story.report(story, loaded.studio / "demo.html", loaded.studio)
+    yield f"The whole story with pictures: {_near(page)}"
+
+
+def _again(picture: Path, loaded: Loaded) -> str:
+    """The same picture once more, from what stands in its file."""
+    again = replay.replay(picture, loaded)
+    if not again.identical_pixels:
+        raise UserError(f"{picture}: {again}")
+    return f"replay of the first: {again}"
+
+
+def approve(rendered: Rendering, loaded: Loaded) -> None:
+    """Approve what waits, and send it before its time."""
+    waiting = [each.post for each in rendered.render.posts if each.post.state == "awaiting review"]
+    with closing(Store.open(loaded.database, loaded.studio)) as store:
+        review.approve_all(store, waiting, BY)
+        ready = [posts.get(store, each.post.id) for each in rendered.render.posts]
+    for post in _approved(ready):
+        publish(loaded, post=post.id, at_once=True)
+
+
+def _approved(found: Sequence[Post]) -> list[Post]:
+    return [post for post in found if post.state == "approved"]
+
+
+def _told(post: str, loaded: Loaded) -> Told:
+    """The post as it is now, and where it lies."""
+    with closing(Store.open(loaded.database, loaded.studio)) as store:
+        receipts = [each.receipt for each in attempts.attempts(store, post) if each.receipt]
+        folders = [loaded.studio / FOLDER / each.media_id for each in receipts if each.publisher == "folder"]
+        return Told(posts.get(store, post), posts.candidates(store, post), folders[-1] if folders else None)
+
+
+def _count(rendered: Rendering) -> int:
+    return sum(len(each.candidates) for each in rendered.render.posts)
 
 
 def _near(path: Path) -> Path:

@@ -16,6 +16,7 @@ from models.errors import UserError
 P = ParamSpec("P")
 R = TypeVar("R")
 RETRY_SECONDS = 5
+LEASE_SECONDS = 120
 GPU = "gpu"
 """The global concurrency limit that keeps two flows from using one GPU at once."""
 
@@ -76,7 +77,8 @@ def _slot(wanted: bool) -> Iterator[None]:
         return
     from prefect.concurrency.sync import concurrency
 
-    with concurrency(GPU, occupy=1, strict=False):
+    # A killed run holds its place no longer than this.
+    with concurrency(GPU, occupy=1, strict=False, lease_duration=LEASE_SECONDS):
         yield
 
 

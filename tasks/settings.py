@@ -50,7 +50,9 @@ def _server(value: str) -> str:
     if "@" in value:
         raise told.mistake("holds a password: set PREFECT_API_AUTH_STRING to user:password instead")
     if value and not re.fullmatch(r"https?://[^\s/]+(/[^\s]*)?/api/?", value):
-        raise told.mistake(f"= {value[:80]!r} is no address of a Prefect server: use one such as http://10.0.0.5:4200/api")
+        raise told.mistake(
+            f"= {value[:80]!r} is no address of a Prefect server: use one such as http://10.0.0.5:4200/api"
+        )
     return value.rstrip("/")
 
 

@@ -31,6 +31,7 @@ from tasks.publishers.exact import read_approved
 
 VERSION = 1
 RECENT = 100
+FOLDER = "posts"
 NAMESAKES = 100  # posts of one shot on one day
 
 
@@ -40,7 +41,7 @@ class Folder:
     name = "folder"
 
     def __init__(self, studio: Path, account: str) -> None:
-        self.root = studio / "posts"
+        self.root = studio / FOLDER
         self.account = account
 
     def check(self) -> Health:

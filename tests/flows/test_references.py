@@ -161,14 +161,6 @@ def test_an_id_that_nobody_has_changes_nothing(ready: Path) -> None:
     assert current(place) == first
 
 
-def test_the_demo_tells_the_story_so_far(ready: Path) -> None:
-    done = restage("demo")
-    assert done.exit_code == 0, done.output
-    assert f"{KEEP} of {COUNT} chosen; dropped: " in done.output
-    assert "replay of the first: identical pixels" in done.output
-    assert Path(done.output.splitlines()[-1].rpartition(": ")[2]).is_file()
-
-
 def test_json_is_for_scripts(ready: Path) -> None:
     place = ready
     found = json.loads(restage("references", "pip", "--json").stdout)

@@ -1,0 +1,187 @@
+"""Daily: what is due becomes posts for review, and what is approved and due goes out.
+
+`daily` is the whole way, the same for the command and for Prefect (`flow()`). A persona whose pictures cannot be made
+today still publishes what was approved before.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flows import steps
+from flows.publish import publish
+from models.errors import UserError
+from tasks import notify, posts, receipts, report_render, review
+from tasks import persona as personas
+from tasks import render as rendering_step
+from tasks.post import Post
+from tasks.publish import Report
+from tasks.render import Span
+from tasks.rendering import Render
+from tasks.settings import Loaded
+from tasks.store import Store
+
+if TYPE_CHECKING:
+    from prefect import Flow
+
+BY = "review.automatic"
+
+
+@dataclass
+class Outcome:
+    """What a day brought."""
+
+    persona: str
+    rendered: Render | None = None
+    page: Path | None = None
+    approved: Sequence[Post] = ()
+    """Without a person, as the settings allow."""
+    published: Report = field(default_factory=Report)
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def made(self) -> list[Post]:
+        return [each.post for each in self.rendered.posts if each.fresh] if self.rendered else []
+
+    @property
+    def to_review(self) -> list[Post]:
+        """The new ones that wait for a person."""
+        done = {post.id for post in self.approved}
+        return [post for post in self.made if post.state == "awaiting review" and post.id not in done]
+
+    @property
+    def failures(self) -> list[str]:
+        """What the run has to end as failed for."""
+        lost = [each for each in self.published.last if each.post.state in ("failed", "needs a person")]
+        return [*self.problems, *(f"post {each.post.id}: {each.says}" for each in lost)]
+
+
+def daily(persona: str, loaded: Loaded, dry_run: bool = False, now: datetime | None = None) -> Outcome:
+    """Render what is due, leave it for review, publish what is approved and due. A dry run publishes to disk only."""
+    done = Outcome(persona)
+    try:
+        if is_due(persona, loaded, now or datetime.now(UTC)):
+            make(done, loaded, now)
+    except UserError as error:
+        done.problems.append(str(error))
+    try:
+        done.published = publish(loaded, persona, dry_run=dry_run)
+    except UserError as error:
+        done.problems.append(str(error))
+    tell(done, loaded)
+    return done
+
+
+def is_due(persona: str, loaded: Loaded, now: datetime) -> bool:
+    """Whether there is anything to render. Where not, the run ends before it has loaded what renders, which takes seconds."""
+    who = personas.find(persona, loaded.folder)
+    with closing(Store.open(loaded.database, loaded.studio)) as store:
+        found = rendering_step.scope(who, store, Span(), now)
+    return bool(found.jobs or found.problems)
+
+
+def make(done: Outcome, loaded: Loaded, now: datetime | None) -> None:
+    from flows.render import render
+
+    made = render(done.persona, loaded, now=now)
+    done.rendered, done.page = made.render, made.page
+    done.problems += made.render.failures
+    done.approved = approve(done.to_review, loaded)
+
+
+def approve(made: Sequence[Post], loaded: Loaded) -> list[Post]:
+    """Nobody's look is replaced unless its owner said so in the settings."""
+    if not loaded.settings.review.automatic or not made:
+        return []
+    with closing(Store.open(loaded.database, loaded.studio)) as store:
+        return review.approve_all(store, made, BY)[0]
+
+
+@steps.step("tell")
+def tell(done: Outcome, loaded: Loaded) -> None:
+    """Say what came of it: to who reviews, and on Prefect's page."""
+    if done.to_review:
+        notify.notify(loaded, [notify.waiting(len(done.to_review), done.persona)])
+    if steps.in_flow_run():
+        text = "\n\n".join([f"# {done.persona}", *(f"- {line}" for line in lines(done, loaded))])
+        steps.show(f"daily-{done.persona}".lower(), text, f"The day of {done.persona}")
+
+
+def lines(done: Outcome, loaded: Loaded) -> list[str]:
+    """What came of it, for a terminal."""
+    found = report_render.lines(done.rendered) if done.rendered else []
+    found += [f"{len(done.approved)} approved without a person"] if done.approved else []
+    found += receipts.lines(done.published) if done.published.outcomes or done.published.waiting else []
+    found += [f"{len(waiting)} to review: restage review"] if (waiting := waiting_for_review(done, loaded)) else []
+    return [*(found or ["nothing is due"]), *done.problems]
+
+
+def waiting_for_review(done: Outcome, loaded: Loaded) -> list[Post]:
+    """Older ones too."""
+    with closing(Store.open(loaded.database, loaded.studio)) as store:
+        return posts.find(store, ["awaiting review"], persona=done.persona)
+
+
+def summary(done: Outcome) -> dict[str, Any]:
+    """The same in a few values, for scripts and logs."""
+    return {
+        "persona": done.persona,
+        "rendered": report_render.summary(done.rendered)["posts"] if done.rendered else [],
+        "approved": [post.id for post in done.approved],
+        "to review": [post.id for post in done.to_review],
+        "published": receipts.summary(done.published),
+        "problems": done.problems,
+    }
+
+
+def superseded(scheduled: datetime, cron: str, timezone: str, now: datetime) -> bool:
+    """Whether the next run of this schedule is due as well: after an outage only the newest one is worth starting."""
+    from zoneinfo import ZoneInfo
+
+    from cronsim import CronSim
+
+    local = scheduled.astimezone(ZoneInfo(timezone))
+    following = next(CronSim(cron, local), None)
+    return following is not None and following <= now
+
+
+def is_stale(loaded: Loaded) -> bool:
+    """Whether this is a run by schedule whose time has passed by so long that the next one is due."""
+    from prefect.context import FlowRunContext
+
+    context, when = FlowRunContext.get(), loaded.settings.schedule
+    run = context.flow_run if context else None
+    if run is None or not run.auto_scheduled or not run.expected_start_time:
+        return False
+    return superseded(run.expected_start_time, when.cron, when.timezone, datetime.now(UTC))
+
+
+def flow() -> Flow[..., Any]:
+    """The same as a Prefect flow, for deployments."""
+    from prefect import flow as prefect_flow
+
+    def run(persona: str, dry_run: bool = False, settings: str = "") -> str:
+        """Make what is due, leave it for review, and publish what is approved and due.
+
+        Args:
+            persona: The name of a file in prompts/, without .toml.
+            dry_run: Write the posts to disk and leave them approved, whatever the settings say.
+            settings: The settings file; empty takes settings.toml of the folder the worker runs in.
+        """
+        from tasks.settings import load
+
+        loaded = load(Path(settings) if settings else None)
+        if is_stale(loaded):
+            return "a later run is due as well and does what this one would have done"
+        done = daily(persona, loaded, dry_run)
+        if done.failures:
+            raise RuntimeError("; ".join(done.failures))
+        return json.dumps(summary(done), ensure_ascii=False)
+
+    return prefect_flow(name="daily", flow_run_name="day of {persona}", persist_result=False)(run)

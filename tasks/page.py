@@ -1,0 +1,36 @@
+"""What pages that stand alone have in common: their look, and pictures small enough to lie inside."""
+
+from __future__ import annotations
+
+import base64
+import io
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader
+from PIL import Image
+
+from models.errors import UserError
+from models.pictures import open_picture, rgb
+
+
+def filled(template: str, **values: Any) -> bytes:
+    """A template of this package with these values, as the file to be written."""
+    environment = Environment(loader=PackageLoader("tasks"), autoescape=True, trim_blocks=True)
+    return environment.get_template(template).render(**values).encode()
+
+
+def small(path: Path, side: int) -> str:
+    """The picture as a JPEG for `src=`, no side longer than this. Empty where it is gone: that costs no page."""
+    try:
+        picture = rgb(open_picture(path))
+    except UserError:
+        return ""
+    picture.thumbnail((side, side), Image.Resampling.LANCZOS)
+    return jpeg(picture)
+
+
+def jpeg(picture: Image.Image, quality: int = 85) -> str:
+    buffer = io.BytesIO()
+    picture.save(buffer, "JPEG", quality=quality)
+    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"

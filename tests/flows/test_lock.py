@@ -1,0 +1,60 @@
+"""A lock file that a dead process does not hold."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from flows import lock
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from flows import lock
+with lock.hold(Path(sys.argv[1]), {"prefect": "there"}):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def holding(path: Path) -> "subprocess.Popen[str]":
+    process = subprocess.Popen([sys.executable, "-c", HOLD, path], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "held\n"
+    return process
+
+
+def test_one_holds_it_at_a_time_and_says_who(tmp_path: Path) -> None:
+    path = tmp_path / "studio" / "a.lock"
+    assert lock.holder(path) is None
+    with lock.hold(path, {"prefect": "here"}):
+        with pytest.raises(lock.HeldError) as held, lock.hold(path, {}):
+            pass
+        assert held.value.said["prefect"] == "here"
+        assert lock.holder(path) == held.value.said
+    assert lock.holder(path) is None
+    with lock.hold(path, {}):
+        pass
+
+
+def test_a_killed_process_holds_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "a.lock"
+    process = holding(path)
+    try:
+        found = lock.holder(path)
+        assert found is not None
+        assert found["pid"] == str(process.pid)
+    finally:
+        process.kill()
+        process.wait()
+    assert lock.holder(path) is None
+    with lock.hold(path, {}):
+        assert lock.holder(path) != found
+
+
+def test_what_stands_there_may_be_torn(tmp_path: Path) -> None:
+    path = tmp_path / "a.lock"
+    with lock.hold(path, {}):
+        path.write_text('{"pid": ')
+        assert lock.holder(path) == {}

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from flows.cli_backup import backup, restore
 from flows.cli_calendar import calendar
 from flows.cli_embeddings import embeddings
 from flows.cli_grid import grid
@@ -222,6 +223,8 @@ app.command()(daily)
 app.command()(status)
 app.command()(serve)
 app.command()(doctor)
+app.command()(backup)
+app.command()(restore)
 
 
 @new.command("persona")

@@ -165,6 +165,8 @@ def _opened(file: Path) -> Iterator[tuple[zipfile.ZipFile, dict]]:
     try:
         with zipfile.ZipFile(file) as source:
             yield source, json.loads(source.read(LIST))
+    except UserError:
+        raise  # of what was done with it
     except FileNotFoundError:
         raise UserError(f"there is no backup at {file}: check the path") from None
     except (OSError, zipfile.BadZipFile, KeyError, ValueError) as error:

@@ -17,9 +17,11 @@ from models.files import write
 from tasks.reference_set import Candidate
 from tasks.settings import References
 
-NEARNESS = ("framing", "angle")
-GENTLY = 8.0
-"""Ridge: how many candidates' worth of doubt about what a framing does."""
+NEARNESS = {"framing", "angle"}
+NAMED = {"background", "light"}
+"""What texts take out of CLIP's vectors."""
+GENTLY, FIRMLY = 8.0, 1.0
+"""Ridge: how many candidates' worth of doubt about what a framing does; and what a hat does, which would pass for a character."""
 ENOUGH = 12
 """With fewer pictures than this, what a background does to them cannot be told from who they show."""
 
@@ -98,16 +100,19 @@ def read(path: Path) -> Scores:
 def identities(scores: Scores, candidates: Sequence[Candidate], rows: Sequence[int]) -> np.ndarray:
     """The vectors by which characters are compared: where it happens, and from how near, is taken out of them.
 
-    In CLIP's space texts say in which directions that lies. What is left of the framing, and all of it in DINOv2's space, is
-    estimated from the cells; gently, since with few candidates it takes some of who they are with it.
+    In CLIP's space texts say in which directions places lie. The rest, and all of it in DINOv2's space, is estimated from the
+    cells: what is worn or done with conviction, the framing gently, since that takes some of who they are with it.
     """
     vectors = scores.identity[list(rows)]
     if scores.by_clip:
         vectors = choice.without(vectors, scores.surroundings)
-    axes = sorted({axis for number in rows for axis in candidates[number].cell})
-    axes = [axis for axis in axes if axis in NEARNESS or not scores.by_clip]
-    groups = [[candidates[number].cell.get(axis, "") for number in rows] for axis in axes]
-    return choice.residual(vectors, groups, GENTLY) if groups and len(rows) > ENOUGH else vectors
+    asked = {axis for number in rows for axis in candidates[number].cell}
+    if len(rows) <= ENOUGH:
+        return vectors
+    for axes, ridge in ((asked & NEARNESS, GENTLY), (asked - NEARNESS - (NAMED if scores.by_clip else set()), FIRMLY)):
+        groups = [[candidates[number].cell.get(axis, "") for number in rows] for axis in sorted(axes)]
+        vectors = choice.residual(vectors, groups, ridge) if groups else vectors
+    return vectors
 
 
 def effective_size(scores: Scores, rows: Sequence[int]) -> float:

@@ -61,11 +61,11 @@ def test_a_learned_word_and_a_lora(run: Run, project: Path) -> None:
     import torch
 
     from models import embeddings
-    from tests.models.test_sdxl import lora
+    from tests.tiny import lora
 
     word = embeddings.Embedding("<pip>", (torch.ones(2, 32), torch.ones(2, 48)))
     embeddings.write(project / "pip.safetensors", word, {})
-    ink = Path(lora(project, None, 1).name).name
+    ink = Path(lora(project, 1).name).name
     shots = {
         tuple(words): run("generate", "<pip> in the forest", *words)
         for words in ([], ["--embedding", "pip.safetensors"], ["--lora", ink], ["--lora", f"{ink}:0.5"])

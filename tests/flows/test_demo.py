@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -10,16 +11,16 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from flows.cli import app
-from tests.flows.test_references import COUNT, KEEP, write_project
+from tests.flows.test_references import COUNT, KEEP, REPOSITORY, write_project
 
 FOG = """
 [gates]
 candidates = 1
 blank_spread = 0
 detail = 0
-unwanted_margin = 99
-identity = -99
-prompt = -99
+unwanted_margin = 1
+identity = -1000
+prompt = -1000
 duplicate_bits = -1
 duplicate_share = 0
 [publishing]
@@ -30,7 +31,9 @@ dry_run = false
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_project(tmp_path_factory.mktemp("demo") / "project", FOG)
+    project = write_project(tmp_path_factory.mktemp("demo") / "project", FOG)
+    shutil.copytree(REPOSITORY / "prompts" / "wildcards", project / "prompts" / "wildcards")
+    return project
 
 
 def demo(project: Path) -> Result:
@@ -49,7 +52,7 @@ def test_the_demo_goes_the_whole_way_and_a_second_time_makes_nothing_new(project
     assert "replay of the first: identical pixels" in done.output
     posts = project / "studio" / "posts"
     folders = sorted(folder for folder in posts.iterdir() if not folder.name.startswith("."))
-    assert len(folders) >= 7
+    assert len(folders) >= 7, done.output
     assert all({"caption.txt", "post.json"} < {file.name for file in folder.iterdir()} for folder in folders)
     page = project / "studio" / "demo.html"
     text = page.read_text()

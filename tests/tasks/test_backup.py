@@ -99,7 +99,7 @@ def test_what_differs_is_not_touched_unless_asked_and_is_kept_even_then(full: Pa
 def test_rows_that_are_there_are_replaced_only_when_asked_and_kept(full: Path, store: Store) -> None:
     file = made(full, store)
     later = put(store, "pip/walk/later")
-    with pytest.raises(UserError, match="holds posts or words already"):
+    with pytest.raises(UserError, match="^the store holds posts or words already"):
         backup.restore(file, store, full / "studio", full)
     done = backup.restore(file, store, full / "studio", full, replace=True)
     assert [each.key for each in posts.find(store)] == ["pip/walk/2026-11-23"]

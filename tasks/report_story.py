@@ -137,7 +137,7 @@ def _rendered(story: Story, studio: Path) -> dict[str, Any]:
     ]
     return {
         "lead": f"{len(story.posts)} posts from {made} candidates. The best that passed the gates became the post; the others "
-        f"wait beside it, and {len(failed)} were dropped.",
+        f"wait beside it, and {len(failed) or 'none'} {'was' if len(failed) < 2 else 'were'} dropped.",
         "problems": list(story.problems),
         "dropped": [
             {"src": small(artifacts.picture(each.picture), SMALL), "text": each.reason}

@@ -56,14 +56,33 @@ def publish(
     from tasks import receipts
     from tasks.settings import load
 
-    report = run(aimed(load(settings), to), persona, dry_run=dry_run, to=to, post=post, at_once=now)
+    loaded = aimed(load(settings), to)
+    report = run(loaded, persona, dry_run=dry_run, to=to, post=post, at_once=now)
     if as_json:
         typer.echo(json.dumps(receipts.summary(report), indent=1, ensure_ascii=False))
     else:
         for line in receipts.lines(report):
             typer.echo(line)
+        if not report.last and not report.waiting and (later := _later(loaded, persona)):
+            typer.echo(later)
     if any(each.post.state in ("failed", "needs a person") for each in report.last):
         raise typer.Exit(1)
+
+
+def _later(loaded: Loaded, persona: str) -> str:
+    """What is approved and not due yet."""
+    from tasks import posts
+    from tasks.store import Store
+
+    with closing(Store.open(loaded.database, loaded.studio)) as store:
+        found = sorted(posts.find(store, ["approved"], persona=persona), key=lambda post: post.content.when)
+    if not found:
+        return ""
+    first = found[0]
+    return (
+        f"{len(found)} approved for later, the next for {first.content.when:%a %Y-%m-%d %H:%M}: restage publish --post "
+        f"{first.id} sends it before its time"
+    )
 
 
 def login(

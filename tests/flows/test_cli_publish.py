@@ -61,6 +61,15 @@ def test_with_nothing_to_do_it_says_so(store: Store) -> None:
     assert json.loads(restage("publish", "--json").output) == {"posts": [], "waiting": []}
 
 
+def test_what_is_due_later_is_told_with_how_to_send_it_now(store: Store, studio: Path) -> None:
+    post = approved.approved(store, studio, 1, when=datetime.now(UTC) + timedelta(days=2))
+    said = restage("publish").output
+    assert said.startswith("nothing is approved and due\n1 approved for later, the next for ")
+    assert restage("publish", "--post", post.id).exit_code == 0
+    assert f"--post {post.id}" in said
+    assert state(store, post) == "published"
+
+
 def test_out_of_the_box_posts_go_to_the_folder(store: Store, studio: Path) -> None:
     post = approved.approved(store, studio, 1)
     found = json.loads(restage("publish", "--json").output)["posts"]

@@ -4,7 +4,7 @@ UV_VERSION = 0.13.8
 BIN = .venv/bin
 READY = .venv/.ready
 
-.PHONY: demo test check lint format bench install lock
+.PHONY: demo test check lint format bench bench-gpu install lock
 
 demo: $(READY)
 	@$(BIN)/restage demo
@@ -26,6 +26,9 @@ format: $(READY)
 
 bench: $(READY)
 	@$(BIN)/python -m bench
+
+bench-gpu: $(READY)
+	@$(BIN)/python -m bench.gpu
 
 install: $(READY)
 

@@ -32,16 +32,17 @@ ROUNDS = 15
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--posts", type=int, default=2000)
-    wanted = parser.parse_args().posts
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        found = measure(Path(folder), wanted)
+        found = measure(Path(folder), asked.posts)
     for page, each in found["pages"].items():
         print(
             f"{page:16} best {each['best'] * 1000:6.1f} ms   median {each['median'] * 1000:6.1f} ms   {each['bytes']} bytes"
         )
     first = found["pages"]["/"]["median"]
     print(f"the first page takes {first * 1000:.0f} ms of the {MOST * 1000:.0f} ms it may take")
-    write(RESULTS, json.dumps(found, indent=1).encode())
+    write(asked.out, (json.dumps(found, indent=1) + "\n").encode())
 
 
 def measure(folder: Path, count: int) -> dict[str, Any]:

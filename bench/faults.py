@@ -30,6 +30,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from models import files
 from models.errors import UserError
 from tasks import claims, posts, publish
 from tasks.claims import LEASE
@@ -280,7 +281,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--share", type=float, default=1.0)
     parser.add_argument("--kills", type=int, default=60)
-    parser.add_argument("--save", type=Path)
+    parser.add_argument("--out", type=Path)
     chosen = parser.parse_args()
     found, began = cases(), time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
@@ -291,13 +292,13 @@ def main() -> None:
         kills = play_all(crashing, Path(folder), killed)
         print(f"{len(crashing)} cases with processes that are killed\n{told(kills)}")
     print(f"{time.monotonic() - began:.0f} s")
-    if chosen.save:
+    if chosen.out:
         rows = {"cases": len(taken), "kills": len(crashing), "seconds": time.monotonic() - began}
         tables = {
             name: {" / ".join(key): count for key, count in each.items()}
             for name, each in (("crashes", table), ("killed", kills))
         }
-        chosen.save.write_text(json.dumps({**rows, **tables}, indent=1))
+        files.write(chosen.out, (json.dumps({**rows, **tables}, indent=1) + "\n").encode())
 
 
 if __name__ == "__main__":

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
+from bench.fitted import exponent
+from models.files import write
 from tasks.choose import choose
 from tasks.reference_set import Candidate
 from tasks.scores import Scores
@@ -54,17 +56,17 @@ def material(count: int, size: int, seed: int = 1) -> tuple[list[Candidate], Sco
 
 
 def measure(count: int, size: int) -> dict[str, float]:
-    """Seconds without, and peak memory with the memory watched."""
+    """CPU seconds without, and peak memory with the memory watched."""
     candidates, scores = material(count, size)
-    start = time.perf_counter()
+    start = time.process_time()
     made = choose(candidates, scores, References(), 12, {})
-    seconds = time.perf_counter() - start
+    seconds = time.process_time() - start
     assert len(made.order) == 12, made.problem
     tracemalloc.start()
     choose(candidates, scores, References(), 12, {})
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    return {"candidates": count, "seconds": round(seconds, 2), "peak_mib": round(peak / 2**20, 1)}
+    return {"candidates": count, "seconds": round(seconds, 3), "peak_mib": round(peak / 2**20, 1)}
 
 
 def main() -> None:
@@ -77,14 +79,9 @@ def main() -> None:
     for count in options.counts:
         rows.append(measure(count, options.size))
         print(json.dumps(rows[-1]), flush=True)
-    counts = np.log([row["candidates"] for row in rows])
-    exponents = {
-        name: round(float(np.polyfit(counts, np.log([row[name] for row in rows]), 1)[0]), 2)
-        for name in ("seconds", "peak_mib")
-    }
+    exponents = {name: exponent([(row["candidates"], row[name]) for row in rows]) for name in ("seconds", "peak_mib")}
     print(json.dumps({"exponents": exponents}))
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps({"rows": rows, "exponents": exponents}, indent=1) + "\n")
+    write(options.out, (json.dumps({"rows": rows, "exponents": exponents}, indent=1) + "\n").encode())
 
 
 if __name__ == "__main__":

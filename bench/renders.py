@@ -160,6 +160,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("bench/work/renders"))
     parser.add_argument("--taught", type=Path, default=Path("bench/work/training"))
     parser.add_argument("--fresh", action="store_true")
+    parser.add_argument("--out", type=Path, default=Path("bench/results/renders.json"))
     options = parser.parse_args()
     work, teacher = options.work.resolve(), Studio(options.taught.resolve(), options.threads)
     if options.fresh:
@@ -179,7 +180,7 @@ def main() -> None:
     for name, value in found.items():
         print(f"{name:40} {value:.3f}")
     print(f"aim: {AIM:.0%} right with gates: {'reached' if found['right, gated'] >= AIM else 'missed'}")
-    write(Path("bench/results/renders.json"), (json.dumps(found, indent=1) + "\n").encode())
+    write(options.out, (json.dumps(found, indent=1) + "\n").encode())
 
 
 if __name__ == "__main__":

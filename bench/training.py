@@ -190,17 +190,31 @@ def table(found: dict) -> Iterator[str]:
     yield f"the best fixed number is {found['best fixed']}"
 
 
+def known(work: Path, out: Path) -> None:
+    """What there is about all the characters that were begun."""
+    files = sorted((work / "rows").glob("*.json"))
+    rows = [json.loads(path.read_text()) for path in files]
+    newest = max((path.stat().st_mtime for path in files), default=0.0)
+    print("\n".join(table(summary(rows))))
+    write(out, (json.dumps({"summary": summary(rows), "characters": rows}, indent=1) + "\n").encode())
+    os.utime(out, (newest, newest))  # the figures are as old as what they sum up
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.training", description=__doc__)
     parser.add_argument("--personas", type=int, default=20)
     parser.add_argument("--seed", type=int, default=SEED)
     parser.add_argument("--vectors", type=int, nargs="*", default=VECTORS)
     parser.add_argument("--part", default="", help="such as 1/2: do this share of the characters, and no summary")
+    parser.add_argument("--summary", action="store_true", help="teach nobody anything, sum up what there is")
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--work", type=Path, default=Path("bench/work/training"))
     parser.add_argument("--out", type=Path, default=Path("bench/results/training.json"))
     options = parser.parse_args()
     work = options.work.resolve()
+    if options.summary:
+        known(work, options.out)
+        return
     people = taught.characters(options.personas, options.seed)
     if options.part:
         number, _, parts = options.part.partition("/")

@@ -133,7 +133,11 @@ def wait(device: str) -> None:
 
 def by_recipe(name: str, device: str, threads: int, side: int, batch: int) -> Callable[[], float]:
     """A step of the common recipe, on a model of its own."""
-    model = load(name, device, threads)
+    return recipe_on(load(name, device, threads), side, batch)
+
+
+def recipe_on(model: Model, side: int, batch: int) -> Callable[[], float]:
+    """A step of the common recipe on this model, which is its own from now on."""
     config = Config(token=TOKEN, init="fox", batch=batch, stages=((side, 1.0),))
     pictures = examples(side)
     batches = Batches(model, pictures, config)
@@ -208,22 +212,43 @@ def matmul_rate() -> float:
 
 
 def memory(what: str, side: int, batch: int, threads: int) -> float:
-    """The peak of a fresh process in MiB that loads toybox and makes steps, floors or nothing."""
+    """The peak in MiB above toybox itself, in a fresh process that has loaded it and makes steps, floors or recipe steps."""
     code = (
         "from bench import training_step as t\n"
-        f"model = t.load('toybox', 'cpu', {threads})\n"
-        f"work = {{'step': lambda: [0 for _ in t.steps(model, {side}, {batch}, 5)],"
-        f" 'floor': lambda: [f() for f in [t.floor(model, {side}, {batch})] * 5]}}['{what}']\n"
-        "work()\nprint(t.peak())"
+        f"model, side, batch = t.load('toybox', 'cpu', {threads}), {side}, {batch}\n"
+        "t.start_peak()\nbefore = t.resident()\n"
+        f"t.WORKS['{what}'](model, side, batch)\nprint(t.peak() - before)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     return float(done.stdout.split()[-1])
 
 
+WORKS: dict[str, Callable[[Model, int, int], Any]] = {
+    "floor": lambda model, side, batch: [run() for run in [floor(model, side, batch)] * 5],
+    "step": lambda model, side, batch: [0 for _ in steps(model, side, batch, 5)],
+    "recipe": lambda model, side, batch: [run() for run in [recipe_on(model, side, batch)] * 5],
+}
+"""Five of each, for their memory."""
+
+
 def peak() -> float:
     """Of this process in MiB. What getrusage says begins with the peak of the process that started this one."""
+    return _status("VmHWM")
+
+
+def resident() -> float:
+    """What this process holds now, in MiB."""
+    return _status("VmRSS")
+
+
+def _status(name: str) -> float:
     status = Path("/proc/self/status").read_text()
-    return int(next(line for line in status.splitlines() if line.startswith("VmHWM")).split()[1]) / 2**10
+    return int(next(line for line in status.splitlines() if line.startswith(name)).split()[1]) / 2**10
+
+
+def start_peak() -> None:
+    """From here on `peak` counts anew."""
+    Path("/proc/self/clear_refs").write_text("5")
 
 
 def checkpoint(model: Model, vectors: int, **knobs: Any) -> int:
@@ -258,9 +283,9 @@ def main() -> None:
             print(json.dumps({name: round(value, 4) for name, value in rows[-1].items()}), flush=True)
     found: dict[str, Any] = {"model": asked.model, "device": model.device, "precision": model.precision, "rows": rows}
     found["checkpoint of 8 vectors"] = {each: checkpoint(model, 8, optimizer=each) for each in ("adamw", "adam-mini")}
-    if asked.model == "toybox" and model.device == "cpu":
-        pair = [memory(what, model.source.side, 4, asked.threads) for what in ("floor", "step")]
-        found["peak MiB of a process, floor and step"] = pair
+    if asked.model == "toybox" and model.device == "cpu" and Path("/proc/self/clear_refs").exists():
+        peaks = {what: memory(what, model.source.side, 4, asked.threads) for what in WORKS}
+        found["peak MiB above the loaded model"] = peaks
     found["peak of this process, MiB"] = peak()
     print(json.dumps({name: value for name, value in found.items() if name != "rows"}, indent=1))
     asked.out.parent.mkdir(parents=True, exist_ok=True)

@@ -14,8 +14,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flows import steps
+from flows import steps, times
 from flows.publish import publish
+from flows.serve import places
 from models.errors import UserError
 from tasks import notify, posts, receipts, report_render, review
 from tasks import persona as personas
@@ -109,7 +110,10 @@ def tell(done: Outcome, loaded: Loaded) -> None:
     if done.to_review:
         notify.notify(loaded, [notify.waiting(len(done.to_review), done.persona)])
     if steps.in_flow_run():
-        text = "\n\n".join([f"# {done.persona}", *(f"- {line}" for line in lines(done, loaded))])
+        said = [f"- {line}" for line in lines(done, loaded)]
+        if waiting_for_review(done, loaded) and (address := places(loaded).review):
+            said.append(f"- [The review page]({address})")
+        text = "\n\n".join([f"# {done.persona}", *said])
         steps.show(f"daily-{done.persona}".lower(), text, f"The day of {done.persona}")
 
 
@@ -119,7 +123,7 @@ def lines(done: Outcome, loaded: Loaded) -> list[str]:
     found += [f"{len(done.approved)} approved without a person"] if done.approved else []
     found += receipts.lines(done.published) if done.published.outcomes or done.published.waiting else []
     found += [f"{len(waiting)} to review: restage review"] if (waiting := waiting_for_review(done, loaded)) else []
-    return [*(found or ["nothing is due"]), *done.problems]
+    return [*found, *done.problems] or ["nothing is due"]
 
 
 def waiting_for_review(done: Outcome, loaded: Loaded) -> list[Post]:
@@ -140,26 +144,10 @@ def summary(done: Outcome) -> dict[str, Any]:
     }
 
 
-def superseded(scheduled: datetime, cron: str, timezone: str, now: datetime) -> bool:
-    """Whether the next run of this schedule is due as well: after an outage only the newest one is worth starting."""
-    from zoneinfo import ZoneInfo
-
-    from cronsim import CronSim
-
-    local = scheduled.astimezone(ZoneInfo(timezone))
-    following = next(CronSim(cron, local), None)
-    return following is not None and following <= now
-
-
-def is_stale(loaded: Loaded) -> bool:
+def is_stale(persona: str, loaded: Loaded) -> bool:
     """Whether this is a run by schedule whose time has passed by so long that the next one is due."""
-    from prefect.context import FlowRunContext
-
-    context, when = FlowRunContext.get(), loaded.settings.schedule
-    run = context.flow_run if context else None
-    if run is None or not run.auto_scheduled or not run.expected_start_time:
-        return False
-    return superseded(run.expected_start_time, when.cron, when.timezone, datetime.now(UTC))
+    start = steps.scheduled_start()
+    return start is not None and times.daily(persona, loaded).superseded(start, datetime.now(UTC))
 
 
 def flow() -> Flow[..., Any]:
@@ -177,7 +165,7 @@ def flow() -> Flow[..., Any]:
         from tasks.settings import load
 
         loaded = load(Path(settings) if settings else None)
-        if is_stale(loaded):
+        if is_stale(persona, loaded):
             return "a later run is due as well and does what this one would have done"
         done = daily(persona, loaded, dry_run)
         if done.failures:

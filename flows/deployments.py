@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -19,12 +19,16 @@ BY_HAND = "by-hand"
 """The deployment of a flow that somebody starts, with any persona."""
 
 
+SCHEDULED = "scheduled"
+"""The deployment of a flow that a schedule starts for all personas together."""
+
+
 @dataclass(frozen=True)
 class Known:
-    """A flow, and whether it has a schedule: then every persona gets a deployment of its own."""
+    """A flow, and whether a schedule starts it: each persona's own, or one for all of them together."""
 
     name: str
-    scheduled: bool = False
+    scheduled: Literal["", "each", "together"] = ""
 
     @property
     def entrypoint(self) -> str:
@@ -39,8 +43,8 @@ TABLE = (
     Known("references"),
     Known("train"),
     Known("render"),
-    Known("publish"),
-    Known("daily", scheduled=True),
+    Known("publish", scheduled="together"),
+    Known("daily", scheduled="each"),
 )
 
 

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from models.errors import UserError
+
 if sys.platform == "win32":
     import msvcrt
 else:
@@ -30,24 +32,43 @@ class HeldError(Exception):
 @contextmanager
 def hold(path: Path, said: Mapping[str, str]) -> Iterator[None]:
     """Hold the lock meanwhile. The file stays: taking it away would let two hold locks of the same name."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+", encoding="utf-8") as file:
+    with _opened(path) as file:
         if not _take_patiently(file):
             raise HeldError(_read(path))
-        file.truncate(0)
-        json.dump({"pid": str(os.getpid()), **said}, file)
-        file.flush()
+        _sign(file, path, {"pid": str(os.getpid()), **said})
         try:
             yield
         finally:
             file.truncate(0)
 
 
+def _opened(path: Path) -> IO[str]:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path.open("a+", encoding="utf-8")
+    except OSError as error:
+        raise _unwritable(path, error) from None
+
+
+def _sign(file: IO[str], path: Path, said: Mapping[str, str]) -> None:
+    try:
+        file.truncate(0)
+        json.dump(said, file)
+        file.flush()
+    except OSError as error:
+        raise _unwritable(path, error) from None
+
+
+def _unwritable(path: Path, error: OSError) -> UserError:
+    why = (error.strerror or str(error)).lower()
+    return UserError(f"{path} cannot be written ({why}): free space, check the rights, or set storage.studio")
+
+
 def holder(path: Path) -> Mapping[str, str] | None:
     """What the process wrote that holds the lock; None where nobody does."""
     if not path.is_file():
         return None
-    with path.open("a+", encoding="utf-8") as file:
+    with path.open(encoding="utf-8") as file:  # looking works where nothing can be written, too
         return None if _take(file) else _read(path)
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from contextlib import ExitStack, closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from flows import steps
 from models.errors import UserError
-from tasks import notify, outlets, receipts
+from tasks import notify, outlets, posts, receipts
 from tasks import publish as step
+from tasks.life import IN_FLIGHT
 from tasks.publish import Outlets, Report, Run
 from tasks.settings import Loaded
 from tasks.store import Store
@@ -65,14 +67,23 @@ def aimed(loaded: Loaded, to: str) -> Loaded:
 
 def _one(store: Store, post: str) -> str:
     """The whole id of a post that may be named by a part of it."""
-    from tasks import posts
-
     if not post:
         return ""
     found = posts.get(store, post)
     if found.state != "approved":
         raise UserError(f"post {found.id} is {found.state}: only an approved one can be published")
     return found.id
+
+
+def is_anything(loaded: Loaded, now: datetime) -> bool:
+    """Whether something may have to be sent, mended or looked for. A run every few minutes asks this and no more."""
+    late = loaded.settings.publishing.late_days
+    since = now - timedelta(days=late) if late else None
+    with closing(Store.open(loaded.database, loaded.studio)) as store:
+        return bool(
+            posts.find(store, ("approved",), since=since, until=now, limit=1)
+            or posts.find(store, (*IN_FLIGHT, "unknown"), limit=1)
+        )
 
 
 @steps.step("publish")
@@ -83,8 +94,8 @@ def send(run: Run) -> Report:
 
 @steps.step("report")
 def tell(report: Report, loaded: Loaded, trial: bool) -> None:
-    """To Prefect's page, and to whoever wants to know."""
-    if steps.in_flow_run():
+    """To Prefect's page, and to whoever wants to know. A run by schedule that could do nothing is no news."""
+    if steps.in_flow_run() and (report.outcomes or steps.scheduled_start() is None):
         title = "A trial of publishing" if trial else "What was published"
         steps.show("publishing", receipts.markdown(report, loaded.studio), title)
     if not trial:
@@ -107,6 +118,8 @@ def flow() -> Flow[..., Any]:
         from tasks.settings import load
 
         loaded = load(Path(settings) if settings else None)
+        if steps.scheduled_start() and not is_anything(loaded, datetime.now(UTC)):
+            return receipts.summary(Report())
         report = publish(loaded, persona, dry_run=dry_run, to=STAND_IN if rehearse else "")
         return receipts.summary(report)
 

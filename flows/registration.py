@@ -21,7 +21,7 @@ from prefect.events.actions import ChangeFlowRunState
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 from prefect.exceptions import ObjectNotFound
 
-from flows import deployments
+from flows import deployments, times
 from flows.steps import GPU
 from tasks import persona
 from tasks.settings import Loaded
@@ -40,14 +40,16 @@ ENDS = ("Completed", "Failed", "Cancelled", "Crashed")
 
 
 def wanted(loaded: Loaded, known: Sequence[deployments.Known] | None = None) -> list[RunnerDeployment]:
-    """Every flow once to be started by hand, and what has a schedule once for every persona."""
+    """Every flow once to be started by hand, and what has a schedule once more, or once for every persona."""
     names = tuple(persona.names(loaded.folder))
     found = []
     for each in deployments.known() if known is None else known:
         flow = deployments.flow(each.name, names)
         found.append(_by_hand(flow, each, names))
-        if each.scheduled:
-            found += [_scheduled(flow, each, name, loaded) for name in names]
+        if each.scheduled == "each":
+            found += [_daily(flow, each, name, loaded) for name in names]
+        elif each.scheduled == "together" and loaded.settings.schedule.publish:
+            found.append(_together(flow, each, loaded))
     return found
 
 
@@ -61,18 +63,39 @@ def _by_hand(flow: Flow[..., Any], known: deployments.Known, names: Sequence[str
     return _made(flow, known, deployments.BY_HAND, parameters=said)
 
 
-def _scheduled(flow: Flow[..., Any], known: deployments.Known, name: str, loaded: Loaded) -> RunnerDeployment:
-    """A persona's own, one run at a time. No dry run but the one of the settings."""
+def _daily(flow: Flow[..., Any], known: deployments.Known, name: str, loaded: Loaded) -> RunnerDeployment:
+    """A persona's own, one run at a time; another that is due waits."""
+    wait = ConcurrencyLimitStrategy.ENQUEUE
+    return _scheduled(flow, known, name, times.daily(name, loaded), wait, {"persona": name})
+
+
+def _together(flow: Flow[..., Any], known: deployments.Known, loaded: Loaded) -> RunnerDeployment:
+    """For all personas, every few minutes: one that would start while another runs is dropped."""
     knobs = loaded.settings.schedule
-    when = CronSchedule(cron=knobs.cron, timezone=knobs.timezone)
+    drop = ConcurrencyLimitStrategy.CANCEL_NEW
+    return _scheduled(flow, known, deployments.SCHEDULED, times.Times(knobs.publish, knobs.timezone), drop, {})
+
+
+def _scheduled(
+    flow: Flow[..., Any],
+    known: deployments.Known,
+    name: str,
+    when: times.Times,
+    collision: ConcurrencyLimitStrategy,
+    said: dict[str, Any],
+) -> RunnerDeployment:
+    """By schedule no dry run but the one of the settings; who starts it by hand tries it first, as everywhere."""
+    schedule = CronSchedule(cron=when.cron, timezone=when.timezone)
+    asked = flow.parameters.properties
+    by_hand, by_schedule = ({"dry_run": dry} if "dry_run" in asked else {} for dry in (True, False))
     return _made(
         flow,
         known,
         name,
-        parameters={"persona": name},
+        parameters=said | by_hand,
         # Whether the schedule is active is not said here, so that one paused on Prefect's page stays paused.
-        schedules=[DeploymentScheduleCreate(schedule=when, slug=SLUG, parameters={})],
-        concurrency_limit=ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.ENQUEUE),
+        schedules=[DeploymentScheduleCreate(schedule=schedule, slug=SLUG, parameters=by_schedule)],
+        concurrency_limit=ConcurrencyLimitConfig(limit=1, collision_strategy=collision),
     )
 
 

@@ -59,6 +59,7 @@ def render(
         posts += settle(tried, easel)
         problems += easel.told()
     posts.sort(key=lambda each: (each.post.content.when.astimezone(UTC), each.post.key))
+    problems = list(dict.fromkeys(problems))  # one shot may be due on several days
     done = Render(who.name, who.token, posts, problems, [*found.notes, *easel.notes], easel.references)
     return Outcome(done, tell(done, loaded) if posts or problems else None)
 

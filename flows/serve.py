@@ -35,6 +35,12 @@ QUIET: Mapping[str, str] = {
     "DO_NOT_TRACK": "1",
     "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
     "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "false",
+    # Who holds the GPU is remembered on disk. In the server's memory, which Prefect prefers, it would be forgotten when server
+    # and run are killed together, and nobody would ever let go of it.
+    "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
+    # A run every ten minutes is fifty thousand a year. What they did stands in the studio; Prefect's rows need not stay.
+    "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
+    "PREFECT_SERVER_SERVICES_DB_VACUUM_RETENTION_PERIOD": str(30 * 24 * 3600),
 }
 
 
@@ -92,7 +98,7 @@ def _serve(loaded: Loaded, file: Path, where: Places, say: Callable[[str], None]
     try:
         if where.port:
             parts.add(_part("Prefect server", "server", HOST, where.port, log=loaded.studio / LOGS / "prefect.log"))
-        _wait_for(where, parts)
+        wait_for(where, parts)
         say(f"Prefect       {where.pages}")
         parts.add(_part("runner", "runner", HOST, 0, patience=30))
         if where.board:
@@ -122,9 +128,11 @@ def _part(name: str, kind: str, host: str, port: int, patience: float = 10.0, lo
     return Child(name, [sys.executable, "-P", "-m", "flows.serve_part", kind, host, str(port)], patience, log)
 
 
-def _wait_for(where: Places, parts: Children) -> None:
+def wait_for(where: Places, parts: Children, patience: float = START_SECONDS) -> None:
     """Until the server answers."""
-    until = time.monotonic() + START_SECONDS
+    until = time.monotonic() + patience
+    if not where.port and not answers(where.api):
+        parts.say(f"waiting for the Prefect server at {where.pages}")
     while not answers(where.api):
         if time.monotonic() > until:
             raise UserError(f"the Prefect server at {where.pages} does not answer: {_remedy(where, parts)}")

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from flows import lock
 from flows.serve import LOCK, answers, places
+from flows.times import upcoming
 from models.errors import UserError
 from tasks import persona, posts
 from tasks.life import State
@@ -31,7 +31,8 @@ class Status:
     runs_at: str = ""
     """Prefect's address where it answers."""
     last: dict[str, Any] | None = None
-    next: datetime | None = None
+    next: Mapping[str, datetime] = field(default_factory=dict)
+    """The daily run of each persona, the earliest first."""
     due: list[dict[str, Any]] = field(default_factory=list)
     """Shots of the next days that have no post yet."""
     waiting: list[Post] = field(default_factory=list)
@@ -44,7 +45,7 @@ class Status:
 def status(loaded: Loaded, now: datetime | None = None) -> Status:
     """Look at the store, the calendars and, where it answers, Prefect."""
     now = now or datetime.now(UTC)
-    found = Status(next=next_run(loaded, now))
+    found = Status(next=upcoming(loaded, now))
     known = _posts(loaded, found)
     for name in persona.names(loaded.folder):
         _calendar(loaded, name, now, known, found)
@@ -57,13 +58,6 @@ def status(loaded: Loaded, now: datetime | None = None) -> Status:
         found.runs_at = api.removesuffix("/api")
         found.last = _last_run(api)
     return found
-
-
-def next_run(loaded: Loaded, now: datetime) -> datetime | None:
-    from cronsim import CronSim
-
-    when = loaded.settings.schedule
-    return next(CronSim(when.cron, now.astimezone(ZoneInfo(when.timezone))), None)
 
 
 def _posts(loaded: Loaded, found: Status) -> set[str]:
@@ -131,7 +125,8 @@ def lines(found: Status) -> list[str]:
         said.append(f"     last run: {found.last['name']}, {found.last['state']}, {found.last['at'][:16]} UTC")
     if found.next:
         runs = f"Prefect answers at {found.runs_at}" if found.runs_at else "nothing runs: restage serve"
-        said.append(f"     next run: {found.next:%Y-%m-%d %H:%M %Z} ({runs})")
+        name, when = next(iter(found.next.items()))
+        said.append(f"     next run: {name}, {when:%Y-%m-%d %H:%M %Z} ({runs})")
     return [*said, *found.problems]
 
 
@@ -150,7 +145,7 @@ def summary(found: Status) -> dict[str, Any]:
     return {
         "prefect": found.runs_at,
         "last": found.last,
-        "next": found.next.isoformat() if found.next else None,
+        "next": {name: when.isoformat() for name, when in found.next.items()},
         "due": found.due,
         **{name: [row(post) for post in each] for name, each in lists.items()},
         "problems": found.problems,

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
-import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader
 from PIL import Image
 
 from models.errors import UserError
@@ -18,7 +15,7 @@ from models.files import write
 from models.pictures import open_picture, rgb
 from models.sheet import grid
 from models.shot import Shot
-from tasks import told
+from tasks import page, told
 
 MOST_CELLS = 200
 TEXTS = ("prompt", "negative", "sampler")
@@ -105,16 +102,16 @@ def report(
     wide = len(columns)
     lines = [paths[start : start + wide] for start in range(0, len(paths), wide)]
     sheet = grid([[_small(path, SHEET_SIDE) for path in line] for line in lines], rows, columns, title, SHEET_SIDE)
-    write(place / "grid.png", _bytes(sheet, "PNG"))
-    environment = Environment(loader=PackageLoader("tasks"), autoescape=True, trim_blocks=True)
+    write(place / "grid.png", page.png(sheet))
     shown = [
-        [{"src": _data(path), "shot": shot, "path": path.name} for path, shot in zip(line, own, strict=True)]
+        [
+            {"src": page.small(path, PAGE_SIDE), "shot": shot, "path": path.name}
+            for path, shot in zip(line, own, strict=True)
+        ]
         for line, own in zip(lines, _lines(shots, wide), strict=True)
     ]
-    page = environment.get_template("grid.html").render(
-        title=title, columns=columns, rows=list(zip(rows, shown, strict=True)), across=across, down=down, first=shots[0]
-    )
-    write(place / "grid.html", page.encode())
+    values = {"title": title, "columns": columns, "rows": list(zip(rows, shown, strict=True))}
+    write(place / "grid.html", page.filled("grid.html", **values, across=across, down=down, first=shots[0]))
     return place / "grid.png", place / "grid.html"
 
 
@@ -131,13 +128,3 @@ def _small(path: Path, side: int) -> Image.Image:
     picture = rgb(open_picture(path))
     picture.thumbnail((side, side), Image.Resampling.LANCZOS)
     return picture
-
-
-def _data(path: Path) -> str:
-    return f"data:image/jpeg;base64,{base64.b64encode(_bytes(_small(path, PAGE_SIDE), 'JPEG')).decode()}"
-
-
-def _bytes(picture: Image.Image, kind: str) -> bytes:
-    buffer = io.BytesIO()
-    picture.save(buffer, kind, **({"quality": 85} if kind == "JPEG" else {}))
-    return buffer.getvalue()

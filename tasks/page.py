@@ -20,17 +20,30 @@ def filled(template: str, **values: Any) -> bytes:
     return environment.get_template(template).render(**values).encode()
 
 
-def small(path: Path, side: int) -> str:
+def small(path: Path, side: int, height: int = 0, quality: int = 85) -> str:
     """The picture as a JPEG for `src=`, no side longer than this. Empty where it is gone: that costs no page."""
     try:
         picture = rgb(open_picture(path))
     except UserError:
         return ""
-    picture.thumbnail((side, side), Image.Resampling.LANCZOS)
-    return jpeg(picture)
+    picture.thumbnail((side, height or side), Image.Resampling.LANCZOS)
+    return jpeg(picture, quality)
+
+
+def shown(sheet: Path, what: str) -> str:
+    """The picture in Markdown, small enough to be stored in Prefect's database. Empty where it is gone."""
+    data = small(sheet, 1400, 4000, 80)
+    return f"![{what}]({data})" if data else ""
 
 
 def jpeg(picture: Image.Image, quality: int = 85) -> str:
     buffer = io.BytesIO()
     picture.save(buffer, "JPEG", quality=quality)
     return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+def png(picture: Image.Image) -> bytes:
+    """As a file of its own."""
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG")
+    return buffer.getvalue()

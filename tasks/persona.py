@@ -155,6 +155,13 @@ class Previews(Part):
         return values
 
 
+class Schedule(Part):
+    """When the daily run of this persona starts."""
+
+    cron: Annotated[str, AfterValidator(told.cron)] | None = None  # None: what the settings say
+    timezone: Annotated[str, AfterValidator(told.zone)] | None = None  # None: what the settings say
+
+
 class Persona(Part):
     """A recurring subject, as its file describes it."""
 
@@ -166,6 +173,7 @@ class Persona(Part):
     model: str = ""  # the one of the settings
     references: References = Field(default_factory=References)
     preview: Previews = Field(default_factory=Previews)
+    schedule: Schedule = Field(default_factory=Schedule)
     calendar: Calendar = Field(default_factory=Calendar)
 
     _place: Path = PrivateAttr(default=Path())
@@ -346,6 +354,10 @@ background = ["in the forest", "on the beach", "in the city", "in a meadow"]  # 
 seed = 0                   # another seed, other pictures to look at while the word is learned
 # Ask for what the references do not show, such as other places: what a word can no longer do is seen there first.
 # prompts = ["a portrait of {{subject}} at night", "{{subject}} in a kitchen"]  # what they show; without this line: usual ones
+
+[schedule]
+# cron = "0 9 * * *"       # when the daily run of this persona starts; without this line: settings.toml's
+# timezone = "UTC"         # the time zone of that, such as Europe/Berlin; without this line: settings.toml's
 
 # Which pictures are due when; restage calendar {name} shows the next days with the exact prompts. What stands here counts
 # for every shot below that does not say otherwise.

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
-from PIL import Image
 
 from models import chart
 from models.clip import similarity
 from models.files import write
 from models.pictures import open_picture, rgb
 from models.sheet import contact_sheet
+from tasks import page
 from tasks.reference_set import Choice, ReferenceSet, Shelf, Verdict
 from tasks.scores import Scores, identities
 
@@ -44,15 +41,15 @@ def report(made: ReferenceSet, scores: Scores, studio: Path) -> Path:
     """Write `report.html` and `sheet.png` beside the set; returns the page."""
     place = Shelf(studio, made.persona).place(made.id)
     write(place / "sheet.png", _sheet(made, studio))
-    page = place / "report.html"
-    write(page, _page(made, scores, studio).encode())
-    return page
+    path = place / "report.html"
+    write(path, _page(made, scores, studio))
+    return path
 
 
-def _page(made: ReferenceSet, scores: Scores, studio: Path) -> str:
+def _page(made: ReferenceSet, scores: Scores, studio: Path) -> bytes:
     choice = made.choice
-    environment = Environment(loader=PackageLoader("tasks"), autoescape=True, trim_blocks=True)
-    return environment.get_template("references.html").render(
+    return page.filled(
+        "references.html",
         set=made,
         choice=choice,
         lead=_lead(made),
@@ -92,7 +89,7 @@ def _card(verdict: Verdict, studio: Path) -> dict[str, Any]:
     candidate = verdict.candidate
     kept = ("identity", "prompt", "subject", "sharpness")
     return {
-        "src": _data(studio / candidate.path),
+        "src": page.small(studio / candidate.path, THUMB),
         "alt": candidate.prompt or candidate.source or candidate.short,
         "short": candidate.short,
         "prompt": candidate.prompt or candidate.source,
@@ -152,15 +149,6 @@ def _matrix_text(choice: Choice) -> str:
     )
 
 
-def _data(path: Path) -> str:
-    """A small JPEG inside the page, so that the page can be sent to somebody."""
-    picture = rgb(open_picture(path))
-    picture.thumbnail((THUMB, THUMB), Image.Resampling.LANCZOS)
-    buffer = io.BytesIO()
-    picture.save(buffer, "JPEG", quality=85)
-    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
-
-
 def _sheet(made: ReferenceSet, studio: Path) -> bytes:
     """Chosen first; on each of the others, why not."""
     chosen, dropped = (
@@ -175,24 +163,17 @@ def _sheet(made: ReferenceSet, studio: Path) -> bytes:
     if len(rows) < len(made.choice.verdicts):
         title += f" (the first {len(rows)} are shown)"
     sheet = contact_sheet(pictures, captions, title, columns=8 if len(rows) > 12 else 0, cell=208, banners=banners)
-    buffer = io.BytesIO()
-    sheet.save(buffer, "PNG")
-    return buffer.getvalue()
+    return page.png(sheet)
 
 
 def markdown(made: ReferenceSet, sheet: Path) -> str:
     """The report in short, for Prefect's page: the contact sheet inside, small enough to be stored in a database."""
-    picture = rgb(open_picture(sheet))
-    picture.thumbnail((1400, 4000), Image.Resampling.LANCZOS)
-    buffer = io.BytesIO()
-    picture.save(buffer, "JPEG", quality=80)
-    data = base64.b64encode(buffer.getvalue()).decode()
     lead = escape(_lead(made), quote=False)  # Markdown takes a bare <token> for a tag
     lines = [f"# References of {made.persona}", lead, f"Dropped: {tally(made.choice)}"]
     if made.choice.problem:
         lines.insert(1, f"**No usable set: {made.choice.problem}.**")
     lines += [f"- **{finding.what}**: {finding.consequence}." for finding in made.choice.findings]
-    return "\n\n".join([*lines, f"![contact sheet](data:image/jpeg;base64,{data})", f"Set {made.id}"])
+    return "\n\n".join([*lines, page.shown(sheet, "contact sheet"), f"Set {made.id}"])
 
 
 def summary(made: ReferenceSet) -> Mapping[str, Any]:

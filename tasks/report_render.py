@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader
 from PIL import Image
 
 from models.files import write
 from models.pictures import open_picture, rgb
 from models.sheet import contact_sheet
+from tasks import page
 from tasks.artifacts import Artifacts
 from tasks.post import Candidate
 from tasks.rendering import Render, Rendered
@@ -28,21 +26,21 @@ def report(made: Render, studio: Path) -> Path:
     sheet = _sheet(made, studio)
     if sheet:
         write(place / "sheet.png", sheet)
-    page = place / "render.html"
-    write(page, _page(made, studio).encode())
-    return page
+    path = place / "render.html"
+    write(path, _page(made, studio))
+    return path
 
 
-def _page(made: Render, studio: Path) -> str:
-    environment = Environment(loader=PackageLoader("tasks"), autoescape=True, trim_blocks=True)
-    return environment.get_template("render.html").render(
+def _page(made: Render, studio: Path) -> bytes:
+    return page.filled(
+        "render.html",
         persona=made.persona,
         lead=lead(made),
         problems=list(made.problems),
         notes=list(made.notes),
         failed=[each for each in made.posts if each.failed],
         posts=[_post(each, studio) for each in made.posts],
-        references=[_data(studio / each, SMALL) for each in made.references],
+        references=[page.small(studio / each, SMALL) for each in made.references],
         token=made.token,
         id=made.id,
     )
@@ -67,7 +65,7 @@ def _post(each: Rendered, studio: Path) -> dict[str, Any]:
         "post": post,
         "day": f"{post.content.when:%a %Y-%m-%d %H:%M}",
         "failed": each.failed,
-        "src": _data(_master(shown.picture, studio), LARGE) if shown else "",
+        "src": page.small(_master(shown.picture, studio), LARGE) if shown else "",
         "alt": shown.alt if shown else "",
         "reason": chosen.reason if chosen else "",
         "text": post.content.text,
@@ -80,7 +78,7 @@ def _post(each: Rendered, studio: Path) -> dict[str, Any]:
 def _card(candidate: Candidate, studio: Path) -> dict[str, Any]:
     return {
         "number": candidate.number,
-        "src": _data(_master(candidate.picture, studio), SMALL),
+        "src": page.small(_master(candidate.picture, studio), SMALL),
         "reason": candidate.reason,
         "scores": figures(candidate.scores),
     }
@@ -93,21 +91,6 @@ def figures(scores: Mapping[str, float]) -> str:
 
 def _master(picture: str, studio: Path) -> Path:
     return Artifacts(studio).picture(picture)
-
-
-def _data(path: Path, side: int) -> str:
-    """A small JPEG inside the page, so that the page can be sent to somebody; nothing where the picture is gone."""
-    if not path.is_file():
-        return ""
-    picture = rgb(open_picture(path))
-    picture.thumbnail((side, side), Image.Resampling.LANCZOS)
-    return f"data:image/jpeg;base64,{base64.b64encode(_jpeg(picture, 85)).decode()}"
-
-
-def _jpeg(picture: Image.Image, quality: int) -> bytes:
-    buffer = io.BytesIO()
-    picture.save(buffer, "JPEG", quality=quality)
-    return buffer.getvalue()
 
 
 def _sheet(made: Render, studio: Path) -> bytes | None:
@@ -128,9 +111,7 @@ def _sheet(made: Render, studio: Path) -> bytes | None:
     title = f"Posts of {made.persona}: {len(pictures)} of {len(made.posts)}"
     columns = 7 if len(pictures) > 8 else 0
     sheet = contact_sheet(pictures, captions, title, columns=columns, cell=208, banners=banners)
-    buffer = io.BytesIO()
-    sheet.save(buffer, "PNG")
-    return buffer.getvalue()
+    return page.png(sheet)
 
 
 def _shown(each: Rendered) -> str:
@@ -143,11 +124,7 @@ def markdown(made: Render, sheet: Path) -> str:
     """The report in short, for Prefect's page: the contact sheet inside, small enough to be stored in a database."""
     lines = [f"# Posts of {made.persona}", escape(lead(made), quote=False)]
     lines += [f"- **{escape(problem, quote=False)}**" for problem in made.failures]
-    if sheet.is_file():
-        picture = rgb(open_picture(sheet))
-        picture.thumbnail((1400, 4000), Image.Resampling.LANCZOS)
-        lines.append(f"![contact sheet](data:image/jpeg;base64,{base64.b64encode(_jpeg(picture, 80)).decode()})")
-    return "\n\n".join(lines)
+    return "\n\n".join(filter(None, [*lines, page.shown(sheet, "contact sheet")]))
 
 
 def lines(made: Render) -> list[str]:

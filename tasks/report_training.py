@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,14 +9,13 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader
 from PIL import Image
 
 from models.errors import UserError
 from models.files import write
 from models.pictures import open_picture, rgb
 from models.sheet import grid
-from tasks import curves
+from tasks import curves, page
 from tasks.persona import article
 from tasks.sentences import duration, effort, latest, lead, number, scores, version
 from tasks.sentences import lines as lines
@@ -45,14 +42,14 @@ def report(training: Training, studio: Path) -> Path:
     thumbs = _Thumbs(studio)
     if training.lesson.previews and _columns(training):
         write(place / "grid.png", _sheet(training, thumbs))
-    page = place / "report.html"
-    write(page, _page(training, thumbs).encode())
-    return page
+    path = place / "report.html"
+    write(path, _page(training, thumbs))
+    return path
 
 
-def _page(training: Training, thumbs: _Thumbs) -> str:
-    environment = Environment(loader=PackageLoader("tasks"), autoescape=True, trim_blocks=True)
-    return environment.get_template("training.html").render(
+def _page(training: Training, thumbs: _Thumbs) -> bytes:
+    return page.filled(
+        "training.html",
         training=training,
         lesson=training.lesson,
         lead=lead(training),
@@ -105,13 +102,7 @@ class _Thumbs:
             return ""
         small = picture.copy()
         small.thumbnail((side, side), Image.Resampling.LANCZOS)
-        return _jpeg(small, 85 if side > SIDES[0] else 80)
-
-
-def _jpeg(picture: Image.Image, quality: int) -> str:
-    buffer = io.BytesIO()
-    picture.save(buffer, "JPEG", quality=quality)
-    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+        return page.jpeg(small, 85 if side > SIDES[0] else 80)
 
 
 def _figures(training: Training) -> list[tuple[str, str]]:
@@ -234,9 +225,7 @@ def _sheet(training: Training, thumbs: _Thumbs) -> bytes:
         cell,
         marked_column=kept,
     )
-    buffer = io.BytesIO()
-    made.save(buffer, "PNG")
-    return buffer.getvalue()
+    return page.png(made)
 
 
 def _numbers(point: Point) -> list[str]:
@@ -278,8 +267,5 @@ def markdown(training: Training, picture: Path) -> str:
     text = [lead(training), version(training), scores(training)]
     # A word in angle brackets would be taken for a tag and not be seen.
     said = [f"# Training of {training.lesson.persona}", *(escape(each, quote=False) for each in text)]
-    if picture.is_file():
-        small = rgb(open_picture(picture))
-        small.thumbnail((1400, 4000), Image.Resampling.LANCZOS)
-        said.append(f"![the prompts over the steps]({_jpeg(small, 80)})")
+    said.append(page.shown(picture, "the prompts over the steps"))
     return "\n\n".join([*filter(None, said), f"Training {training.lesson.id}"])

@@ -40,10 +40,8 @@ def _side(value: int) -> int:
     return value
 
 
-def _cron(value: str) -> str:
-    if len(value.split()) != 5:
-        raise ValueError("five cron fields (minute hour day month weekday), such as 0 9 * * *")
-    return value
+def _cron_or_never(value: str) -> str:
+    return told.cron(value) if value else value
 
 
 def _server(value: str) -> str:
@@ -244,8 +242,9 @@ class Notify(Section):
 
 
 class Schedule(Section):
-    cron: Annotated[str, AfterValidator(_cron)] = "0 9 * * *"
+    cron: Annotated[str, AfterValidator(told.cron)] = "0 9 * * *"
     timezone: Annotated[str, AfterValidator(told.zone)] = "UTC"
+    publish: Annotated[str, AfterValidator(_cron_or_never)] = "*/10 * * * *"
 
 
 class Server(Section):

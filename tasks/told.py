@@ -3,6 +3,7 @@
 import re
 import tomllib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from datetime import datetime
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, get_args
@@ -72,6 +73,21 @@ def zone(value: str) -> str:
         close = get_close_matches(value, sorted(available_timezones()), n=1)
         raise ValueError(f"the name of a time zone, such as {close[0] if close else 'Europe/Berlin'}")
     return value
+
+
+def cron(value: str) -> str:
+    """A validator: five cron fields of which a time follows, in the words that every reader of cron knows."""
+    from cronsim import CronSim, CronSimError
+
+    part = r"(\*|(\d{1,2}|[a-z]{3})(-(\d{1,2}|[a-z]{3}))?)(/\d{1,2})?"
+    fields = value.split()
+    if len(fields) == 5 and all(re.fullmatch(f"{part}(,{part})*", each, re.IGNORECASE | re.ASCII) for each in fields):
+        try:
+            next(CronSim(value, datetime(2026, 1, 1)))
+            return value
+        except (CronSimError, StopIteration):
+            pass
+    raise ValueError("five cron fields (minute hour day month weekday), such as 0 9 * * *")
 
 
 def _known(error: ErrorDetails, model: type[BaseModel]) -> str:

@@ -104,12 +104,31 @@ def test_what_the_services_use_is_defined() -> None:
     for service in found["services"].values():
         assert set(service.get("secrets", [])) <= set(found["secrets"])
         assert set(service.get("depends_on", {})) <= set(found["services"])
+        assert {each["source"] for each in service.get("configs", [])} <= set(found["configs"])
         for volume in service["volumes"]:
             source = volume.split(":")[0]
             if source.startswith("./"):
                 assert (REPOSITORY / source).exists(), source
             else:
                 assert source in found["volumes"]
+
+
+def test_prefect_has_the_database_that_it_is_told_of() -> None:
+    found = compose()
+    (config,) = found["services"]["database"]["configs"]
+    assert config["target"].startswith("/docker-entrypoint-initdb.d/"), "where a new database looks for what to do"
+    made = re.fullmatch(r"CREATE DATABASE (\w+) OWNER restage;", found["configs"][config["source"]]["content"])
+    assert made is not None
+    assert f"@database/{made[1]}" in " ".join(found["services"]["prefect"]["command"])
+
+
+def test_prefect_cleans_up_and_remembers_in_containers_as_well() -> None:
+    from flows.serve import QUIET
+
+    said = compose()["services"]["prefect"]["environment"]
+    kept = {name: value for name, value in QUIET.items() if "VACUUM" in name or "LEASE" in name}
+    assert len(kept) == 3
+    assert kept.items() <= said.items()
 
 
 def test_the_settings_and_secrets_of_the_services_exist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,20 +3,16 @@
 import json
 import subprocess
 import sys
-from collections.abc import Sequence
 from contextlib import closing
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from flows.cli import app
-from flows.daily import daily, lines, summary, superseded
+from flows.daily import daily, lines, summary
 from tasks import posts
 from tasks.settings import load
 from tasks.store import Store
@@ -136,26 +132,3 @@ def test_the_flow_ends_as_failed_and_shows_the_day(place: Path, prefect: None) -
         shown = client.read_artifacts(artifact_filter=wanted)
     assert any("nothing is due" in each.data for each in shown)
     assert any("not valid TOML" in each.data for each in shown)
-
-
-@pytest.mark.parametrize(
-    ("after", "stale"),
-    [(timedelta(hours=0), False), (timedelta(hours=23), False), (timedelta(hours=24), True), (timedelta(days=9), True)],
-)
-def test_a_run_whose_successor_is_due_is_not_worth_making(after: timedelta, stale: bool) -> None:
-    scheduled = datetime(2026, 11, 20, 9, tzinfo=UTC)
-    assert superseded(scheduled, "0 9 * * *", "UTC", scheduled + after) is stale
-
-
-@given(
-    days=st.lists(st.integers(0, 400), min_size=1, max_size=6, unique=True).map(sorted),
-    late=st.timedeltas(timedelta(0), timedelta(hours=22)),
-)
-def test_after_an_outage_exactly_the_newest_run_is_made(days: Sequence[int], late: timedelta) -> None:
-    zone = ZoneInfo("Europe/Berlin")
-    first = datetime(2026, 1, 1, 8, 30, tzinfo=zone)
-    missed = [(first + timedelta(days=each)).astimezone(UTC) for each in range(days[0], days[-1] + 1)]
-    now = missed[-1] + late
-    assert [superseded(each, "30 8 * * *", "Europe/Berlin", now) for each in missed] == [True] * (len(missed) - 1) + [
-        False
-    ]

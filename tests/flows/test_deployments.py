@@ -14,8 +14,8 @@ def test_what_is_not_there_is_left_out() -> None:
     assert not Known("tomorrows").is_there
 
 
-def test_only_the_daily_flow_has_a_schedule() -> None:
-    assert [each.name for each in TABLE if each.scheduled] == ["daily"]
+def test_daily_has_a_schedule_for_each_persona_and_publish_one_for_all() -> None:
+    assert {each.name: each.scheduled for each in TABLE if each.scheduled} == {"publish": "together", "daily": "each"}
 
 
 def test_a_run_finds_its_flow_by_the_name_that_is_registered() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from flows import lock
+from models.errors import UserError
 
 HOLD = """
 import sys, time
@@ -51,6 +52,18 @@ def test_a_killed_process_holds_nothing(tmp_path: Path) -> None:
     assert lock.holder(path) is None
     with lock.hold(path, {}):
         assert lock.holder(path) != found
+
+
+def test_where_nothing_can_be_written_is_said_with_the_way_out(tmp_path: Path) -> None:
+    (tmp_path / "studio").write_text("a file")
+    with (
+        pytest.raises(
+            UserError, match=r"studio/a\.lock cannot be written \(.*\): free space, check the rights, or set"
+        ),
+        lock.hold(tmp_path / "studio" / "a.lock", {}),
+    ):
+        pass
+    assert lock.holder(tmp_path / "studio" / "a.lock") is None
 
 
 def test_what_stands_there_may_be_torn(tmp_path: Path) -> None:

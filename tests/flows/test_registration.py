@@ -9,9 +9,10 @@ from uuid import UUID
 import pytest
 
 from flows.deployments import Known
+from tasks import persona
 from tasks.settings import Loaded, load
 
-DAILY = Known("references", scheduled=True)
+DAILY = Known("references", scheduled="each")
 """Any flow serves: a schedule is given to what the table says has one."""
 
 
@@ -96,6 +97,36 @@ def test_every_persona_has_a_schedule_of_its_own(studio: Loaded, api: Any) -> No
         assert (schedule.schedule.cron, schedule.schedule.timezone) == ("30 7 * * *", "Europe/Berlin")
         assert schedule.active
     assert api.read_deployment_by_name("references/by-hand").schedules == []
+
+
+def test_a_persona_may_have_a_time_of_its_own(studio: Loaded, api: Any) -> None:
+    (studio.folder / "prompts" / "kit.toml").unlink()
+    file = persona.write_new("kit", studio.folder)
+    file.write_text(file.read_text().replace("[schedule]\n", '[schedule]\ncron = "0 20 * * *"\n'))
+    register(studio, DAILY)
+    for name, cron in (("kit", "0 20 * * *"), ("pip", "30 7 * * *")):
+        (schedule,) = api.read_deployment_by_name(f"references/{name}").schedules
+        assert (schedule.schedule.cron, schedule.schedule.timezone) == (cron, "Europe/Berlin")
+
+
+def test_what_is_approved_goes_out_every_few_minutes_unless_nobody_wants_that(studio: Loaded, api: Any) -> None:
+    publish = Known("publish", scheduled="together")
+    register(studio, publish)
+    found = api.read_deployment_by_name("publish/scheduled")
+    assert (found.concurrency_options.collision_strategy, found.global_concurrency_limit.limit) == ("CANCEL_NEW", 1)
+    (schedule,) = found.schedules
+    assert (schedule.schedule.cron, schedule.schedule.timezone) == ("*/10 * * * *", "Europe/Berlin")
+    (studio.folder / "settings.toml").write_text('[schedule]\npublish = ""\n')
+    register(load(studio.folder / "settings.toml"), publish)
+    assert {each.name for each in api.read_deployments()} == {"by-hand"}
+
+
+def test_by_schedule_it_is_meant_and_by_hand_it_is_tried(studio: Loaded, api: Any) -> None:
+    register(studio, Known("daily", scheduled="each"), Known("publish", scheduled="together"))
+    for name, more in (("daily/pip", {"persona": "pip"}), ("publish/scheduled", {}), ("publish/by-hand", {})):
+        found = api.read_deployment_by_name(name)
+        assert found.parameters == {"dry_run": True} | more
+        assert [each.parameters for each in found.schedules] == [{"dry_run": False}][: len(found.schedules)]
 
 
 def test_what_was_paused_stays_paused_and_the_settings_still_count(studio: Loaded, api: Any) -> None:

@@ -14,8 +14,10 @@ import httpx
 import pytest
 
 from flows import lock
+from flows.children import Children
 from flows.init import Answers, init
-from flows.serve import LOCK, Places, check_ports, environment, places
+from flows.serve import LOCK, QUIET, Places, check_ports, environment, places, wait_for
+from flows.steps import GPU
 from models.errors import UserError
 from tasks.settings import Loaded, load
 from tests.flows.test_children import is_gone
@@ -78,10 +80,27 @@ class Serving:
     def scheduled(self) -> list[str]:
         """The names of the deployments that Prefect has runs for in days to come."""
         found = {each["id"]: each["name"] for each in self.deployments()}
+        return [found[each["deployment_id"]] for each in self.runs_to_come()]
+
+    def runs_to_come(self) -> list[dict[str, Any]]:
         with httpx.Client(trust_env=False, timeout=10) as client:
             query = {"flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}}}
-            runs = client.post(f"{places(self.settings).api}/flow_runs/filter", json=query).json()
-        return [found[each["deployment_id"]] for each in runs]
+            found = client.post(f"{places(self.settings).api}/flow_runs/filter", json=query)
+        return found.json() if found.status_code == 200 else []
+
+    def take_the_gpu(self) -> None:
+        """As a run does, for a minute; whoever does not say that it still needs it loses it then."""
+        with httpx.Client(trust_env=False, timeout=10) as client:
+            wanted = {"slots": 1, "names": [GPU], "lease_duration": 60}
+            client.post(f"{places(self.settings).api}/v2/concurrency_limits/increment-with-lease", json=wanted)
+
+    def takers_of_the_gpu(self) -> int:
+        try:
+            with httpx.Client(trust_env=False, timeout=10) as client:
+                found = client.get(f"{places(self.settings).api}/v2/concurrency_limits/{GPU}")
+        except httpx.HTTPError:
+            return -1
+        return int(found.json()["active_slots"]) if found.status_code == 200 else -1
 
     def parts(self) -> list[int]:
         """The processes of the parts, the Prefect server first."""
@@ -119,7 +138,11 @@ def test_it_runs_is_alone_survives_being_killed_and_stops(serving: Callable[...,
     first = serving()
     assert soon(lambda: any(each["name"] == "pip" for each in first.deployments())), first.log.read_text()
     assert (folder / "studio" / "prefect").is_dir()
-    assert soon(lambda: "pip" in first.scheduled()), "Prefect's own scheduler breaks with some versions of SQLAlchemy"
+    due = {"pip", "scheduled"}
+    assert soon(lambda: due <= set(first.scheduled())), (
+        "Prefect's own scheduler breaks with some versions of SQLAlchemy"
+    )
+    assert {run["parameters"]["dry_run"] for run in first.runs_to_come()} == {False}, "by schedule it is meant"
     said = first.log.read_text()
     assert places(first.settings).pages in said
 
@@ -128,6 +151,8 @@ def test_it_runs_is_alone_survives_being_killed_and_stops(serving: Callable[...,
     assert second.log.read_text().count("\n") == 1
     assert f"runs already for {folder / 'studio'} at {places(first.settings).pages}" in second.log.read_text()
 
+    first.take_the_gpu()
+    assert first.takers_of_the_gpu() == 1
     server, *_ = parts = first.parts()
     os.kill(server, signal.SIGKILL)
     assert soon(lambda: len(set(first.parts()) - set(parts)) == 1), "what dies is started again"
@@ -137,6 +162,9 @@ def test_it_runs_is_alone_survives_being_killed_and_stops(serving: Callable[...,
     assert lock.holder(folder / "studio" / LOCK) is None
     third = serving()
     assert soon(lambda: "Ctrl-C stops everything" in third.log.read_text()), third.log.read_text()
+    assert soon(lambda: third.takers_of_the_gpu() == 0), (
+        "who was killed together with the server holds nothing for ever"
+    )
     assert third.end(signal.SIGINT) == 130
     assert third.log.read_text().splitlines()[-1].startswith("note: stopped; what is done is kept")
     assert lock.holder(folder / "studio" / LOCK) is None
@@ -172,6 +200,29 @@ def test_a_port_in_use_is_said_with_the_way_out(folder: Path) -> None:
             with pytest.raises(UserError, match=rf"port {port} is in use by another program: .*{knob}"):
                 check_ports(where, patience=0.2)
     check_ports(Places("http://127.0.0.1/api", port, None))
+
+
+def test_a_server_elsewhere_that_does_not_answer_is_waited_for_and_then_said(folder: Path) -> None:
+    said: list[str] = []
+    parts = Children({}, str(folder), said.append)
+    with pytest.raises(
+        UserError, match=r"the Prefect server at http://127\.0\.0\.1:\d+ does not answer: start it, or leave"
+    ):
+        wait_for(Places(f"http://127.0.0.1:{free_port()}/api", None, None), parts, patience=0.5)
+    assert len(said) == 1
+    assert said[0].startswith("waiting for the Prefect server at http://127.0.0.1:")
+
+
+def test_old_runs_are_thrown_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the names and in the notation of Prefect's own settings."""
+    from prefect.settings.models.server.services import ServerServicesDBVacuumSettings
+
+    for name, value in QUIET.items():
+        if "VACUUM" in name:
+            monkeypatch.setenv(name, value)
+    vacuum = ServerServicesDBVacuumSettings()
+    assert vacuum.enabled_vacuum_types == {"events", "flow_runs", "orphans"}
+    assert vacuum.retention_period.days == 30
 
 
 def test_nothing_is_told_to_anybody_unless_somebody_wants_it(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

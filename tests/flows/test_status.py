@@ -40,7 +40,7 @@ def test_a_new_folder_has_a_calendar_and_no_database(folder: Path) -> None:
         "2026-11-25T13:30:00+00:00",
         "2026-11-27T13:30:00+00:00",
     ]
-    assert found.next == datetime(2026, 11, 23, 13, 30, tzinfo=UTC)
+    assert found.next == {"pip": datetime(2026, 11, 23, 13, 30, tzinfo=UTC)}
     assert (found.runs_at, found.last) == ("", None)
     assert not (folder / "studio").exists(), "looking makes nothing"
     assert "nothing runs: restage serve" in lines(found)[-1]

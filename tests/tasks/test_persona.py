@@ -15,7 +15,20 @@ from hypothesis import strategies as st
 from models.emphasis import lint
 from models.errors import UserError
 from models.toybox import world
-from tasks.persona import AXES, Persona, Previews, References, cells, find, load, names, prompt_for, seed_for, write_new
+from tasks.persona import (
+    AXES,
+    Persona,
+    Previews,
+    References,
+    Schedule,
+    cells,
+    find,
+    load,
+    names,
+    prompt_for,
+    seed_for,
+    write_new,
+)
 
 REPOSITORY = Path(__file__).parents[2]
 SHIPPED = names(REPOSITORY)
@@ -270,9 +283,9 @@ def test_pairs_meet_sooner_than_by_chance(lengths: tuple[int, ...]) -> None:
     assert sum(shares) / len(shares) > 0.8
 
 
-def test_a_small_matrix_is_covered(file: Path) -> None:
-    pip = load(REPOSITORY / "prompts" / "pip.toml")
-    times = Counter(prompt_for(pip, cell) for cell in cells(pip, 48))
+def test_a_small_matrix_is_covered() -> None:
+    small = persona({"framing": ["near", "far", "all"], "background": ["snow", "sand", "sea", "city", "wood", "lawn"]})
+    times = Counter(prompt_for(small, cell) for cell in cells(small, 48))
     assert len(times) == 3 * 6
     assert max(times.values()) <= 4
 
@@ -373,11 +386,13 @@ def test_every_key_stands_in_the_file_with_a_comment(name: str, tmp_path: Path) 
     file = write_new("new", tmp_path) if name == "a new one" else REPOSITORY / "prompts" / f"{name}.toml"
     found = comments(file.read_text())
     assert all(found.values()), [key for key, explained in found.items() if not explained]
-    keys = {*Persona.model_fields, *References.model_fields, *Previews.model_fields} - {
+    parts = (Persona, References, Previews, Schedule)
+    keys = {key for part in parts for key in part.model_fields} - {
         "references",
         "matrix",
         "calendar",
         "preview",
+        "schedule",
     }
     assert keys <= set(found)
 

@@ -25,10 +25,11 @@ def new_persona(
 
     Example: restage new persona mara
     """
-    from tasks.persona import write_new
+    from tasks.new_persona import example_for, write_new
     from tasks.settings import load
 
-    path = write_new(name, load(settings).folder)
+    loaded = load(settings)
+    path = write_new(name, loaded.folder, example_for(loaded.settings.models.name))
     typer.echo(f"{path}: say who it is, then run: restage references {name}")
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from models.errors import UserError
 from models.files import path_of, write
 from tasks import persona as personas
+from tasks.new_persona import example_for, write_new
 from tasks.settings import load
 
 SDXL = "stabilityai/stable-diffusion-xl-base-1.0"
@@ -98,7 +99,7 @@ def _persona(answers: Answers, folder: Path) -> list[Path]:
     """The persona's file, with the time and the zone of the answers in its calendar; none where it is there."""
     if answers.persona in personas.names(folder):
         return []
-    path = personas.write_new(answers.persona, folder)
+    path = write_new(answers.persona, folder, example_for(answers.source))
     text = path.read_text(encoding="utf-8")
     for key, before, after in (("timezone", "UTC", answers.zone), ("at", "09:00", f"{answers.at:0>5}")):
         line = f"{key} = {_quoted(before)}"

@@ -23,7 +23,7 @@ from pydantic import (
 
 from models.embeddings import check_token
 from models.errors import UserError
-from models.files import path_of, write
+from models.files import path_of
 from models.shot import MAX_SEED, MAX_STEPS
 from tasks import told
 from tasks.calendar_file import Calendar
@@ -34,7 +34,7 @@ LONGEST_NAME = 64
 AHEAD = 24
 
 
-def _name(value: str) -> str:
+def check_name(value: str) -> str:
     if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", value) or len(value) > LONGEST_NAME:
         raise ValueError(f"at most {LONGEST_NAME} lowercase letters, digits, - and _, such as pip")
     return value
@@ -165,7 +165,7 @@ class Schedule(Part):
 class Persona(Part):
     """A recurring subject, as its file describes it."""
 
-    name: Annotated[str, AfterValidator(_name), Field(examples=["pip"])]
+    name: Annotated[str, AfterValidator(check_name), Field(examples=["pip"])]
     token: Annotated[str, AfterValidator(_token), Field(examples=["<pip>"])]
     class_word: Annotated[Words, Field(examples=["fox"])]
     kind: Annotated[Literal["character", "object", "style"], Field(examples=["character"])]
@@ -218,10 +218,9 @@ def find(name: str, folder: Path) -> Persona:
     """A persona by name, from the folder `prompts` in `folder`, or by the path of its file."""
     if name.endswith(".toml") or "/" in name or "\\" in name:
         return load(path_of(name))
-    known = names(folder)
-    if name in known:
-        return load(_file(name, folder))
-    place = folder / FOLDER
+    if name and not name.startswith(".") and file_of(name, folder).is_file():
+        return load(file_of(name, folder))
+    known, place = names(folder), folder / FOLDER
     if not known:
         raise UserError(f"there is no persona {name!r}: {place} holds none; make one with restage new persona NAME")
     close = get_close_matches(name.lower(), known, n=1)
@@ -235,7 +234,7 @@ def names(folder: Path) -> list[str]:
     return sorted(file.stem for file in files if file.is_file() and not file.name.startswith("."))
 
 
-def _file(name: str, folder: Path) -> Path:
+def file_of(name: str, folder: Path) -> Path:
     return folder / FOLDER / f"{name}.toml"
 
 
@@ -316,96 +315,3 @@ def _fields(template: str) -> Iterator[tuple[str, str]]:
                 yield field, (f"!{conversion}" if conversion else "") + (f":{spec}" if spec else "")
     except ValueError:
         raise told.mistake("has a brace without its partner: write {{ or }} for one that is meant as it is") from None
-
-
-NEW = """\
-# A persona: who the pictures are of, and which reference pictures to ask for.
-
-name = "{name}"            # as the file is called
-token = "<{name}>"         # the new word that the model learns for it
-class_word = "fox"         # the ordinary word nearest to it; training starts from its meaning
-kind = "character"         # character, object or style
-subject = "a teal fox with a cream belly"  # what it looks like, in words that the model knows
-model = ""                 # the model to use, such as stabilityai/stable-diffusion-xl-base-1.0; empty: settings.toml's
-
-[references]
-source = "generate"        # generate makes candidates; folder takes your own pictures
-folder = ""                # where your own pictures are, from this file; for source = "folder"
-prompt = "{{framing}} {{subject}}, {{background}}"  # each of these stands for the subject or a phrase of the matrix
-# negative = "blurry, text"  # what no candidate should show; without this line: settings.toml's
-seed = {seed}              # another seed, other candidates
-candidates = 0             # pictures made to choose from; 0: settings.toml's
-keep = 0                   # how many of them become the reference set; 0: settings.toml's
-# guidance = 5.0           # how strictly the prompt is followed; without this line: settings.toml's
-# steps = 25               # denoising steps; without this line: settings.toml's
-
-# What the candidates are to differ in. What is the same in all of them is learned as part of the persona; so vary all
-# that is not. An axis that the prompt does not name is added at its end; an axis may be left out.
-[references.matrix]
-framing = ["a close-up of", "a portrait of", "a full body picture of"]  # how much of it is seen
-background = ["in the forest", "on the beach", "in the city", "in a meadow"]  # where it is
-# angle = ["from the front", "from the side"]          # where the camera stands
-# expression = ["smiling", "serious"]                  # the face
-# clothing = ["wearing a hat", "wearing a scarf"]      # what it wears and may take off
-# pose = ["sitting", "standing", "running"]            # what it does
-# light = ["in soft daylight", "in evening light"]     # where the light comes from
-
-[preview]
-seed = 0                   # another seed, other pictures to look at while the word is learned
-# Ask for what the references do not show, such as other places: what a word can no longer do is seen there first.
-# prompts = ["a portrait of {{subject}} at night", "{{subject}} in a kitchen"]  # what they show; without this line: usual ones
-
-[schedule]
-# cron = "0 9 * * *"       # when the daily run of this persona starts; without this line: settings.toml's
-# timezone = "UTC"         # the time zone of that, such as Europe/Berlin; without this line: settings.toml's
-
-# Which pictures are due when; restage calendar {name} shows the next days with the exact prompts. What stands here counts
-# for every shot below that does not say otherwise.
-[calendar]
-timezone = "UTC"           # whose days and hours these are, such as Europe/Berlin
-hemisphere = "north"       # north or south: what {{{{ season }}}} says
-from = 2026-01-01          # the first day; {{{{ count }}}} counts from here
-until = 2199-12-31         # the last day
-seed = 0                   # another seed, other choices and other pictures
-catch_up = "latest"        # what was missed while nothing ran: skip, latest (the newest of each shot) or all
-at = "09:00"               # when on its day a shot is due; 00:00 where it is not said
-size = "portrait"          # square, portrait (4:5), landscape (1.91:1) or story (9:16)
-candidates = 0             # pictures made to choose one from; 0: settings.toml's
-account = ""               # whose account it goes to; empty: settings.toml's
-hashtags = ["aiart"]       # with or without #
-# negative = "blurry, text"  # what no picture should show; without this line: settings.toml's
-# guidance = 5.0           # how strictly the prompt is followed; without this line: settings.toml's
-# steps = 25               # denoising steps; without this line: settings.toml's
-# strength = 0.6           # how far a picture goes from the one it starts from (init), 0 to 1
-# sampler = "euler"        # euler, euler a, dpm++ 2m, dpm++ 2m karras, ddim, unipc or lcm; without this line: settings.toml's
-# guidance_until = 1.0     # the share of the steps that run under guidance; without this line: settings.toml's
-# token_weight = 1.0       # how much {{{{ token }}}} counts in a prompt: 1.2 shows more of it and obeys a little less
-# loras = ["watercolour.safetensors:0.8"]  # files beside this one or beside settings.toml, each with its weight
-# refiner = ""             # a second model that goes over each chosen picture: a hub id, a folder or a .safetensors file
-# refiner_strength = 0.3   # how far it may go from the picture
-
-# {{{{ … }}}} is a word of the day: date, season, weekday, month, day, year, count, last_published, token, name or subject.
-# {{a|2::b|}} chooses one, b twice as often as a, or nothing; a name such as colour between two underscores on each side
-# takes a line of wildcards/colour.txt, beside this file. The same choice in prompt and caption gives the same words.
-
-[[calendar.shot]]
-id = "weekdays"            # its name for ever: what was made already is known by it
-when = "mon, wed, fri"     # a date, "daily", "mon, thu", "every 3 days", "1, 15, last" or "cron 0 9 * * 1-5"
-prompt = "a portrait of {{{{ token }}}} {{in the forest|on the beach}}"  # what the picture shows
-caption = "{{{{ weekday|title }}}} {{in the forest|on the beach}}."  # what stands under it
-alt = "{{{{ subject }}}} {{in the forest|on the beach}}. An AI-made picture."  # what it shows, for who cannot see it
-init = ""                  # a picture to start from: a file, from this one, or the id of another shot
-"""
-
-
-def write_new(name: str, folder: Path) -> Path:
-    """Write a persona file to start from."""
-    try:
-        _name(name)
-    except ValueError as error:
-        raise UserError(f"{name!r} cannot be the name of a persona: use {error}") from None
-    file = _file(name, folder)
-    if file.exists():
-        raise UserError(f"{file} exists already: choose another name, or edit that file")
-    write(file, NEW.format(name=name, seed=int.from_bytes(hashlib.sha256(name.encode()).digest()[:2])).encode())
-    return file

@@ -94,7 +94,8 @@ def _known(error: ErrorDetails, model: type[BaseModel]) -> str:
     *sections, key = (str(part) for part in error["loc"])
     homes = [home for home, name in _keys(model) if name == key]
     if homes:  # a key under the wrong heading, which happens easily in TOML
-        return f" here: put it {f'in [{homes[0]}]' if homes[0] else 'at the top of the file, before any [section]'}"
+        top = "at the top of the file, before any [section]"
+        return f" here: put it {' or '.join(f'in [{home}]' if home else top for home in homes)}"
     names = [field.alias or name for name, field in _section(model, sections).model_fields.items()]
     close = get_close_matches(key, names, n=1, cutoff=0.5)
     start = ".".join([*sections, ""])

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from models.errors import UserError
 from tasks.calendar_file import BEGINNING, LAST_DAY, Calendar, CalendarShot, Defaults
-from tasks.persona import NEW, load
+from tasks.new_persona import write_new
+from tasks.persona import load
 from tests.tasks.calendars import TOP, pip
 
 
@@ -97,7 +98,7 @@ FILE_MISTAKES = [
     ("[calendar.shot]\nid = 'x'", "calendar.shot is no list of shots"),
     ("[calendar]\nprompt = 'x'", "key calendar.prompt is unknown"),
     ("[[calendar.shot]]\nid = 'x'\n[[calendar.shot]]\nid = 'x'", "calendar.shot holds the id 'x' twice: give each shot its own"),
-    ("timezone = 'UTC'", "key timezone is unknown here: put it in [calendar]"),
+    ("timezone = 'UTC'", "key timezone is unknown here: put it in [schedule] or in [calendar]"),
 ]  # fmt: skip
 
 
@@ -165,8 +166,8 @@ def test_any_shot_is_read_or_told(values: dict[str, object]) -> None:
     assert isinstance(shot, CalendarShot) or "\n" not in shot.problem
 
 
-def test_every_key_stands_in_a_new_file() -> None:
-    text = NEW.format(name="rex", seed=1)
+def test_every_key_stands_in_a_new_file(tmp_path: Path) -> None:
+    text = write_new("rex", tmp_path).read_text()
     calendar = tomllib.loads(
         "\n".join(line.removeprefix("# ") if " = " in line else line for line in text.splitlines())
     )["calendar"]

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from models.emphasis import lint
 from models.errors import UserError
 from models.toybox import world
+from tasks.new_persona import CRITTER, PERSON, Example, write_new
 from tasks.persona import (
     AXES,
     Persona,
@@ -27,7 +28,6 @@ from tasks.persona import (
     names,
     prompt_for,
     seed_for,
-    write_new,
 )
 
 REPOSITORY = Path(__file__).parents[2]
@@ -273,7 +273,7 @@ def coverage(lengths: Sequence[int], times: int) -> list[float]:
 @given(st.lists(st.integers(2, 9), min_size=2, max_size=len(AXES)))
 @settings(max_examples=40, deadline=None)
 def test_no_two_axes_run_in_lockstep(lengths: list[int]) -> None:
-    assert min(coverage(lengths, 2)) > 0.7
+    assert min(coverage(lengths, 3)) > 0.9
 
 
 @pytest.mark.parametrize("lengths", [(4, 4), (6, 6), (3, 6), (6, 5, 4, 3), (4, 5, 8, 5, 6, 4)])
@@ -420,12 +420,14 @@ def test_mara_is_ready_for_the_full_size_model() -> None:
 # A new one
 
 
+@pytest.mark.parametrize("example", [CRITTER, PERSON])
 @pytest.mark.parametrize("name", ["rex", "a", "2b-or_not", "x" * 64])
-def test_a_new_file_loads(name: str, tmp_path: Path) -> None:
-    path = write_new(name, tmp_path)
+def test_a_new_file_loads(name: str, example: Example, tmp_path: Path) -> None:
+    path = write_new(name, tmp_path, example)
     assert path == tmp_path / "prompts" / f"{name}.toml"
     made = load(path)
     assert (made.name, made.token) == (name, f"<{name}>")
+    assert (made.class_word, made.subject) == (example.class_word, example.subject)
     assert len({prompt_for(made, cell) for cell in cells(made, 12)}) == 12
 
 

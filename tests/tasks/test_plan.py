@@ -13,7 +13,8 @@ from PIL import Image
 from models.emphasis import lint
 from models.toybox import world
 from tasks.due import Due, Plan
-from tasks.persona import find, names, write_new
+from tasks.new_persona import write_new
+from tasks.persona import find, names
 from tasks.plan import plan, plan_ahead, season
 from tests.tasks.calendars import pip
 

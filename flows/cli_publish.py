@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Callable
 from contextlib import closing
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -88,15 +88,24 @@ def _later(loaded: Loaded, persona: str) -> str:
 def login(
     account: Annotated[str, typer.Argument(help="The name of the account, as in the app, without @.")],
     settings: Where = None,
+    renew: Annotated[
+        bool, typer.Option("--renew", help="Instead renew the Graph API's token, which lives 60 days.")
+    ] = False,
 ) -> None:
     """Log in to Instagram, in person, and keep the session. The password is not kept.
 
     Password and two-factor seed come from the secrets where they are set; otherwise they are asked for.
 
     Example: restage login pip_daily
+
+    Example: restage login pip_daily --renew
     """
     from tasks.settings import load
 
+    if renew:
+        place, until = renewed(load(settings), account)
+        typer.echo(f"the token of {account} in {place} is good until {until:%Y-%m-%d}")
+        return
     path = log_in(load(settings), account, _ask, _ask_unseen)
     typer.echo(f"{account} is logged in; the session lies in {path}")
 
@@ -125,6 +134,29 @@ def log_in(
         if claims.standing(connection, "instagram", account).person:
             claims.resume(connection, "instagram", account)
     return path
+
+
+def renewed(loaded: Loaded, account: str, api: str = "") -> tuple[Path, datetime]:
+    """A new token in the place of the old one, which stays good until it ends; until when the new one is."""
+    from models.files import write
+    from tasks.publishers.graph_wire import API, refreshed
+    from tasks.settings import secrets_dir
+
+    place, token = secrets_dir(loaded.folder) / "graph_token", loaded.settings.secrets.graph_token
+    if token is None:
+        raise UserError(f"there is no token to renew: write the one that Instagram's app page gave you to {place}")
+    if not place.is_file() or place.read_text(encoding="utf-8").strip() != token.get_secret_value():
+        raise UserError(
+            f"the token comes from the environment or from .env, where it cannot be replaced: write it to {place} alone, "
+            "and it is renewed there"
+        )
+    new, seconds = refreshed(token.get_secret_value(), account, api=api or API)
+    mask = os.umask(0o077)  # nobody else reads it, from its first byte
+    try:
+        write(place, new.encode())
+    finally:
+        os.umask(mask)
+    return place, datetime.now(UTC) + timedelta(seconds=seconds)
 
 
 def account(

@@ -356,7 +356,7 @@ def load(path: Path | None = None) -> Loaded:
     origins: dict[str, str] = {}
     for found, origin in (
         (_toml(file), lambda key: file.name),
-        (_secret_files(folder), lambda key: f"{_secrets_dir(folder).name}/{key.partition('.')[2]}"),
+        (_secret_files(folder), lambda key: f"{secrets_dir(folder).name}/{key.partition('.')[2]}"),
         (_env(DotEnvSettingsSource(Settings, env_file=env_file, env_nested_delimiter="__")), _variable(env_file.name)),
         (_env(EnvSettingsSource(Settings, env_nested_delimiter="__")), _variable("environment")),
     ):
@@ -403,13 +403,13 @@ def _toml(file: Path) -> dict[str, Any]:
     return found
 
 
-def _secrets_dir(folder: Path) -> Path:
+def secrets_dir(folder: Path) -> Path:
     return path_of(os.environ.get("RESTAGE_SECRETS_DIR") or folder / "secrets")
 
 
 def _secret_files(folder: Path) -> dict[str, Any]:
     """A file a secret, as Docker and Kubernetes mount them."""
-    place = _secrets_dir(folder)
+    place = secrets_dir(folder)
     if "RESTAGE_SECRETS_DIR" in os.environ and not place.is_dir():
         raise UserError(f"RESTAGE_SECRETS_DIR names {place}, which is not a folder: create it or unset the variable")
     files = [place / name for name in Secrets.model_fields if (place / name).is_file()]

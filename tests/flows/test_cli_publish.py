@@ -13,7 +13,7 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from flows.cli import app
-from flows.cli_publish import log_in
+from flows.cli_publish import log_in, renewed
 from models.errors import UserError
 from tasks import claims, posts
 from tasks.post import Post
@@ -191,6 +191,29 @@ def test_a_login_keeps_the_session_alone_and_lets_the_account_go_on(
     assert PASSWORD not in file.read_text() and file.stat().st_mode & 0o077 == 0
     assert not claims.standings(store)[0].person
     assert PASSWORD not in caplog.text
+
+
+def test_the_graph_token_is_renewed_where_it_lies(
+    studio: Path, project: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    file = project / "secrets" / "graph_token"
+    with StandIn([Account(ACCOUNT, "4100000009", PASSWORD, TOTP, TOKEN)]) as server:
+        place, until = renewed(load(), ACCOUNT, f"{server.address}/v25.0")
+    assert place == file and file.stat().st_mode & 0o077 == 0
+    assert file.read_text() not in ("", TOKEN)
+    assert until - datetime.now(UTC) > timedelta(days=59)
+    assert TOKEN not in caplog.text and file.read_text() not in caplog.text
+
+
+def test_a_token_from_elsewhere_is_not_renewed(studio: Path, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RESTAGE_SECRETS__GRAPH_TOKEN", "another")
+    with pytest.raises(UserError, match="comes from the environment or from .env, where it cannot be replaced"):
+        renewed(load(), ACCOUNT)
+    monkeypatch.delenv("RESTAGE_SECRETS__GRAPH_TOKEN")
+    (project / "secrets" / "graph_token").unlink()
+    result = restage("login", ACCOUNT, "--renew")
+    assert "there is no token to renew" in str(result.exception)
 
 
 def test_a_password_is_asked_for_where_the_secrets_are_another_accounts(store: Store, project: Path) -> None:

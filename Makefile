@@ -12,7 +12,9 @@ demo: $(READY)
 test: $(READY)
 	@$(BIN)/pytest
 
-check: lint test
+# Everything, also the tests that wait for minutes.
+check: lint
+	@$(BIN)/pytest -m 'long or not long'
 
 lint: $(READY)
 	@$(BIN)/ruff format --check

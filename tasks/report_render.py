@@ -54,7 +54,7 @@ def lead(made: Render) -> str:
     parts = [f"{count} {'posts are' if count > 1 else 'post is'} {state}" for state, count in counts.items()]
     fresh = sum(each.fresh for each in made.posts)
     pictures = sum(len(each.candidates) for each in made.posts)
-    return f"{', '.join(parts)}; {fresh} of them made now, from {pictures} candidates in all."
+    return f"{', '.join(parts)}; {fresh} made now. Candidates in all: {pictures}."
 
 
 def _post(each: Rendered, studio: Path) -> dict[str, Any]:

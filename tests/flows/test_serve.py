@@ -132,7 +132,7 @@ def serving(folder: Path) -> Iterator[Callable[..., Serving]]:
         each.process.wait()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into the processes as Linux shows them")
 def test_it_runs_is_alone_survives_being_killed_and_stops(serving: Callable[..., Serving], folder: Path) -> None:
     first = serving()

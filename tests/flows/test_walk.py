@@ -21,7 +21,7 @@ from tests.flows.walks import CHROMIUM, browser
 
 pytestmark = [
     pytest.mark.browser,
-    pytest.mark.slow,
+    pytest.mark.long,
     pytest.mark.skipif(sys.platform != "linux" or not shutil.which(CHROMIUM), reason="needs Chromium on Linux"),
 ]
 

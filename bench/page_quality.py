@@ -28,8 +28,8 @@ def references(found: Result) -> Told:
     table += [[name, percent(all_of[key]), percent(all_of[f"{key}_by_trait"])] for name, key in ways.items()]
     table.append(["all candidates", "-", percent(all_of["pool_by_trait"])])
     says = (
-        f"Among candidates that are several characters, the filter's set is one and the same in {percent(all_of['chosen'])} of "
-        f"{all_of['personas']} personas, a random one in {percent(all_of['random'])}."
+        f"Where {all_of['candidates']} candidates are several characters, the filter's set is one and the same in "
+        f"{percent(all_of['chosen'])} of {all_of['personas']} personas, a random one in {percent(all_of['random'])}."
     )
     shares = {name: 100 * all_of[key] for name, key in ways.items()}
     return Told(says, table, {"references": plot.bars(shares, "sets that are one character", unit=" %")})

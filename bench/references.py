@@ -165,19 +165,20 @@ def main() -> None:
     parser.add_argument("--personas", type=int, default=40)
     parser.add_argument("--seed", type=int, default=SEED, help="of the characters; another one to try things out on")
     parser.add_argument("--guidance", type=float, default=4.0)
+    parser.add_argument("--candidates", type=int, default=96, help="of each persona")
     parser.add_argument(
         "--set", action="append", default=[], help="a line of [references], such as 'identity = \"core\"'"
     )
     parser.add_argument("--work", type=Path, default=Path("bench/work/references"))
     parser.add_argument("--out", type=Path, default=Path("bench/results/references.json"))
     options = parser.parse_args()
-    more = "\n".join(["[references]", *options.set]) if options.set else ""
+    more = "\n".join(["[references]", f"candidates = {options.candidates}", *options.set])
     loaded = project(options.work.resolve(), options.personas, options.guidance, more, options.seed)
     oracle, rows = load_oracle(), []
     for number, (_, left_open) in enumerate(characters(options.personas, options.seed)):
         rows.append(measure(loaded, oracle, f"p{number:02}", left_open))
         print(json.dumps(rows[-1]), flush=True)
-    found = {"summary": summary(rows), "personas": rows}
+    found = {"summary": summary(rows) | {"candidates": options.candidates}, "personas": rows}
     print(json.dumps(found["summary"], indent=1))
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps(found, indent=1) + "\n")

@@ -66,6 +66,8 @@ class Serving:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
                 env=os.environ | {"OMP_NUM_THREADS": "1"},
+                # Where the tests run in a shell's background, Ctrl-C is ignored from there on down.
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             )
 
     def deployments(self) -> list[dict[str, Any]]:

@@ -15,6 +15,8 @@ from pathlib import Path
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("GOMP_SPINCOUNT", "0")
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -36,7 +38,7 @@ WORD = "<someone>"
 class Word:
     """A new word in both encoders: rows added to the tables, of which only these rows are ever moved."""
 
-    def __init__(self, pipeline: object, start: str) -> None:
+    def __init__(self, pipeline: Any, start: str) -> None:
         self.names = [WORD, *(f"{WORD[:-1]}{i}>" for i in range(1, VECTORS))]
         self.pairs = [
             (pipeline.tokenizer, pipeline.text_encoder),
@@ -75,9 +77,7 @@ def references(identity: world.Critter, count: int, rng: np.random.Generator) ->
     return captions, to_tensor(np.stack([np.asarray(world.draw(critter)) for critter in critters]))
 
 
-def learn(
-    pipeline: object, identity: world.Critter, steps: int, rate: float, batch: int = 8
-) -> tuple[Word, list[float]]:
+def learn(pipeline: Any, identity: world.Critter, steps: int, rate: float, batch: int = 8) -> tuple[Word, list[float]]:
     """Train the word; returns it with its losses."""
     captions, pictures = references(identity, 12, np.random.default_rng(31))
     word = Word(pipeline, f"{identity.colour} {identity.kind}")

@@ -112,10 +112,10 @@ def given(batches: Batches, config: Config, pictures: Sequence[Example], step: i
         assert not isinstance(image, Path)
         pixels = torch.from_numpy(np.array(image, np.float32)).permute(2, 0, 1) / 127.5 - 1
         time = draws.timestep(config.seed, at, batches.noising.times)
-        sizes = torch.tensor(views[side, number][0].time_ids, dtype=torch.float32)
-        rows.append((pixels, posterior, noise, torch.tensor(time), sizes, pictures[number].captions[0]))
-    *tensors, captions = zip(*rows, strict=True)
-    return Given(*(torch.stack(each) for each in tensors), list(captions))
+        size = torch.tensor(views[side, number][0].time_ids, dtype=torch.float32)
+        rows.append((pixels, posterior, noise, torch.tensor(time), size, pictures[number].captions[0]))
+    pixels, posteriors, noises, times, sizes, captions = zip(*rows, strict=True)
+    return Given(*map(torch.stack, (pixels, posteriors, noises, times, sizes)), captions=list(captions))
 
 
 def timed(work: Callable[[], Any], device: str) -> float:

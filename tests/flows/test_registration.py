@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 
 from flows.deployments import Known
-from tasks import persona
+from tasks.new_persona import write_new
 from tasks.settings import Loaded, load
 
 DAILY = Known("references", scheduled="each")
@@ -101,7 +101,7 @@ def test_every_persona_has_a_schedule_of_its_own(studio: Loaded, api: Any) -> No
 
 def test_a_persona_may_have_a_time_of_its_own(studio: Loaded, api: Any) -> None:
     (studio.folder / "prompts" / "kit.toml").unlink()
-    file = persona.write_new("kit", studio.folder)
+    file = write_new("kit", studio.folder)
     file.write_text(file.read_text().replace("[schedule]\n", '[schedule]\ncron = "0 20 * * *"\n'))
     register(studio, DAILY)
     for name, cron in (("kit", "0 20 * * *"), ("pip", "30 7 * * *")):

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from flows.times import Times, daily, upcoming
 from models.errors import UserError
 from tasks import persona
+from tasks.new_persona import write_new
 from tasks.settings import Loaded, load
 
 DAY = Times("0 9 * * *", "UTC")
@@ -30,7 +31,7 @@ def loaded(tmp_path: Path) -> Loaded:
 def with_schedule(folder: Path, name: str, own: str) -> None:
     file = folder / "prompts" / f"{name}.toml"
     file.unlink(missing_ok=True)
-    path = persona.write_new(name, folder)
+    path = write_new(name, folder)
     path.write_text(path.read_text().replace("[schedule]\n", f"[schedule]\n{own}\n"))
 
 

@@ -1,7 +1,7 @@
 # syntax=docker/dockerfile:1
 # restage with all it needs, the CUDA libraries included (they come with torch): with a GPU it is used, without one the CPU is.
 #   docker build --tag restage .
-#   docker run --rm --volume "$PWD/studio:/work/studio" restage restage doctor
+#   docker run --rm --volume "$PWD/studio:/srv/restage/studio" restage restage doctor
 FROM python:3.11-slim-bookworm
 
 # libgomp: what torch computes with on several cores. tini: signals reach the program, and dead children are buried.
@@ -34,19 +34,19 @@ RUN uv pip install --python /opt/restage/bin/python --no-deps .
 
 # Settings and personas to start from; a folder of one's own is mounted over them. The user owns what has to be written.
 RUN useradd --create-home --uid 1000 restage \
-    && mkdir -p /work/studio /work/cache \
-    && chown -R restage:restage /work
-WORKDIR /work
+    && mkdir -p /srv/restage/studio /srv/restage/cache \
+    && chown -R restage:restage /srv/restage
+WORKDIR /srv/restage
 COPY --chown=restage:restage settings.toml ./
 COPY --chown=restage:restage prompts prompts
 USER restage
 
 # Pictures, posts and words live in the studio; downloaded models in the cache, which may be deleted.
-ENV HF_HOME=/work/cache/huggingface \
-    XDG_CACHE_HOME=/work/cache \
+ENV HF_HOME=/srv/restage/cache/huggingface \
+    XDG_CACHE_HOME=/srv/restage/cache \
     PREFECT_SERVER_ANALYTICS_ENABLED=false \
     DO_NOT_TRACK=1
-VOLUME ["/work/studio", "/work/cache"]
+VOLUME ["/srv/restage/studio", "/srv/restage/cache"]
 EXPOSE 4200 8420
 
 # `restage status` reads the settings and asks the store: it fails where nothing could go on.

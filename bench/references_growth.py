@@ -13,9 +13,9 @@ import numpy as np
 from bench.fitted import exponent
 from models.files import write
 from tasks.choose import choose
+from tasks.knobs import References
 from tasks.reference_set import Candidate
 from tasks.scores import Scores
-from tasks.settings import References
 
 BACKGROUNDS = tuple(f"background {n}" for n in range(12))
 FRAMINGS = ("a close-up of", "a portrait of", "a full body picture of")

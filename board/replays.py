@@ -12,7 +12,8 @@ from threading import Lock, Thread
 from typing import Literal
 
 from models.errors import UserError
-from tasks.settings import Loaded, Secrets
+from tasks.knobs import Secrets
+from tasks.settings import Loaded
 
 Standing = Literal["running", "equal", "unequal", "failed"]
 LONGEST = 1800.0  # seconds

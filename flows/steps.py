@@ -53,6 +53,9 @@ def step(name: str, retries: int = 0, gpu: bool = False) -> Callable[[Callable[P
             from prefect import task
             from prefect.cache_policies import NO_CACHE
 
+            def work() -> R:  # takes nothing: Prefect would walk through all that it is given, pictures included
+                return function(*args, **kwargs)
+
             known = task(
                 name=name,
                 retries=retries,
@@ -60,9 +63,9 @@ def step(name: str, retries: int = 0, gpu: bool = False) -> Callable[[Callable[P
                 retry_condition_fn=_may_help,
                 cache_policy=NO_CACHE,
                 persist_result=False,
-            )(function)
+            )(work)
             with _slot(gpu):
-                return known(*args, **kwargs)
+                return known()
 
         return call
 

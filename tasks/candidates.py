@@ -11,9 +11,9 @@ from typing import Any, Protocol
 from models.shot import Shot
 from tasks import persona as personas
 from tasks.artifacts import Artifacts
+from tasks.knobs import References
 from tasks.persona import Persona
 from tasks.reference_set import Candidate
-from tasks.settings import References
 
 Cell = Mapping[str, str]
 

@@ -14,9 +14,9 @@ import numpy as np
 
 from models import choice as choosing
 from models import quality
+from tasks.knobs import References
 from tasks.reference_set import Candidate, Choice, Verdict
 from tasks.scores import Scores, effective_size, identities, sharpness_cut
-from tasks.settings import References
 
 MANY = 24
 """Of so many candidates, who they are is among the largest differences; of fewer, chance is."""

@@ -12,8 +12,8 @@ from itertools import combinations
 
 import numpy as np
 
+from tasks.knobs import Gates
 from tasks.post import Candidate
-from tasks.settings import Gates
 
 SAID = {
     "blank": "blank",

@@ -9,9 +9,10 @@ from typing import Any, Protocol
 from models.embeddings import read
 from models.errors import UserError
 from models.registry import Source
+from tasks.knobs import Training
 from tasks.persona import Persona
 from tasks.reference_set import ReferenceSet
-from tasks.settings import Loaded, Training
+from tasks.settings import Loaded
 from tasks.training import Lesson, Preview
 
 NORMS = (0.01, 0.99)

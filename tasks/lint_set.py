@@ -14,10 +14,10 @@ import numpy as np
 
 from models import choice as choosing
 from models import quality
+from tasks.knobs import References
 from tasks.persona import Persona
 from tasks.reference_set import Candidate, Choice, Finding
 from tasks.scores import Scores, effective_size, identities, sharpness_cut
-from tasks.settings import References
 
 CONSEQUENCES = {
     "background": "the token will bring that background along, whatever a prompt asks for",

@@ -17,11 +17,13 @@ class Example:
 
     class_word: str
     subject: str
+    candidates: int = 0
 
 
 CRITTER = Example("fox", "a teal fox with a cream belly")
 """What toybox knows how to draw."""
-PERSON = Example("woman", "a woman of forty with short red hair, freckles and green eyes")
+PERSON = Example("woman", "a woman of forty with short red hair, freckles and green eyes", candidates=96)
+"""What SDXL draws from such words is many women: enough of them to tell the largest group that is one."""
 
 
 def example_for(model: str) -> Example:
@@ -44,7 +46,7 @@ folder = ""                # where your own pictures are, from this file; for so
 prompt = "{{framing}} {{subject}}, {{background}}"  # each of these stands for the subject or a phrase of the matrix
 # negative = "blurry, text"  # what no candidate should show; without this line: settings.toml's
 seed = {seed}              # another seed, other candidates
-candidates = 0             # pictures made to choose from; 0: settings.toml's
+candidates = {candidates:<14}# pictures made to choose from; 0: settings.toml's
 keep = 0                   # how many of them become the reference set; 0: settings.toml's
 # guidance = 5.0           # how strictly the prompt is followed; without this line: settings.toml's
 # steps = 25               # denoising steps; without this line: settings.toml's
@@ -118,6 +120,7 @@ def write_new(name: str, folder: Path, example: Example = CRITTER) -> Path:
     if file.exists():
         raise UserError(f"{file} exists already: choose another name, or edit that file")
     seed = int.from_bytes(hashlib.sha256(name.encode()).digest()[:2])
-    text = TEMPLATE.format(name=name, seed=seed, class_word=f'"{example.class_word}"', subject=example.subject)
+    said = {"class_word": f'"{example.class_word}"', "subject": example.subject, "candidates": example.candidates}
+    text = TEMPLATE.format(name=name, seed=seed, **said)
     write(file, text.encode())
     return file

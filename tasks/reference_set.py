@@ -12,8 +12,8 @@ from typing import Any
 
 from models.errors import UserError
 from models.files import write
+from tasks.knobs import References
 from tasks.persona import Persona
-from tasks.settings import References
 
 Status = str  # "chosen" or "dropped"
 STAGES = ("person", "gate", "identity", "diversity")

@@ -12,13 +12,14 @@ from tasks import posts
 from tasks.calendar_file import day_of
 from tasks.due import Due, Plan, Words, local_midnight, sentence
 from tasks.gates import Measured, Taken, best_first, praise, reason, repeats, tally, usual_distance
+from tasks.knobs import Gates
 from tasks.life import TAKEN
 from tasks.persona import Persona
 from tasks.plan import check, plan, plan_ahead
 from tasks.post import Candidate, Content, Post, Shown
 from tasks.ready import Ready
 from tasks.rendering import Job, Rendered, in_words
-from tasks.settings import Gates, Loaded
+from tasks.settings import Loaded
 from tasks.store import Store
 
 BY = "restage"

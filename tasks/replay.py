@@ -14,7 +14,8 @@ from models.files import write
 from models.loading import Options
 from models.progress import bar, waiting
 from models.sdxl import Model
-from tasks.settings import Loaded, Models
+from tasks.knobs import Models
+from tasks.settings import Loaded
 
 Verdict = Literal["identical", "different", "other environment"]
 

@@ -14,8 +14,8 @@ import numpy as np
 from models import choice
 from models.errors import UserError
 from models.files import write
+from tasks.knobs import References
 from tasks.reference_set import Candidate
-from tasks.settings import References
 
 NEARNESS = {"framing", "angle"}
 NAMED = {"background", "light"}

@@ -80,7 +80,7 @@ def test_it_can_be_watched_and_stopped() -> None:
     assert '"restage", "status"' in health
     assert of("ENTRYPOINT") == ['["tini", "--"]'], "or SIGTERM would not reach what runs"
     assert of("CMD") == ['["restage", "serve"]']
-    assert of("VOLUME") == ['["/work/studio", "/work/cache"]']
+    assert of("VOLUME") == ['["/srv/restage/studio", "/srv/restage/cache"]']
 
 
 def test_nothing_secret_is_in_it() -> None:

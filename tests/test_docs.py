@@ -18,11 +18,12 @@ from flows.cli import app
 from models.loading import Memory
 from tasks import backup, gates, persona, ready, rendering, store, trial, versions
 from tasks.calendar_file import Calendar, CalendarShot
+from tasks.knobs import PREFIX
 from tasks.life import NEXT
 from tasks.persona import Persona
 from tasks.plan import plan_ahead
 from tasks.publishers import folder
-from tasks.settings import PLACES, PREFIX, Settings
+from tasks.settings import PLACES, Settings
 
 REPOSITORY = Path(__file__).parents[1]
 GUIDE = REPOSITORY / "docs" / "guide.md"

@@ -15,10 +15,10 @@ from board.weeks import weeks
 from models.files import write
 from tasks import posts, review
 from tasks.artifacts import Artifacts
+from tasks.knobs import References
 from tasks.life import State
 from tasks.reference_set import Candidate as Reference
 from tasks.reference_set import Choice, ReferenceSet, Shelf, Verdict
-from tasks.settings import References
 from tests.board.conftest import NOW, Browser, Opened
 from tests.board.studios import NINE, picture, put, studio
 from tests.tasks import calendars

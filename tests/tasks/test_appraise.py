@@ -11,8 +11,9 @@ from models.errors import UserError
 from models.toybox import world
 from tasks.appraise import Appraiser, Asked
 from tasks.gates import reason
+from tasks.knobs import Gates
 from tasks.persona import Persona, load
-from tasks.settings import Gates, Loaded, Settings
+from tasks.settings import Loaded, Settings
 from tests.tasks.calendars import TOP
 
 PIP = world.Critter(kind="fox", colour="teal", belly="cream", eyes="round", marking="stripe", marking_colour="white")

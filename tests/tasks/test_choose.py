@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from tasks.choose import choose
+from tasks.knobs import References
 from tasks.reference_set import Choice, Verdict
 from tasks.scores import Scores, identities
-from tasks.settings import References
 from tests.tasks.measured import BACKGROUNDS, but, candidates, measured, unit
 
 COUNT = 40

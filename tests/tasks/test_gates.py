@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.gates import Measured, Taken, best_first, praise, reason, repeats, tally, usual_distance
+from tasks.knobs import Gates
 from tasks.post import Candidate
-from tasks.settings import Gates
 
 KNOBS = Gates()
 

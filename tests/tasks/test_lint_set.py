@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tasks.knobs import References
 from tasks.lint_set import lint, wanted
 from tasks.persona import Persona
 from tasks.reference_set import Candidate, Choice, Finding, Verdict
 from tasks.scores import Scores
-from tasks.settings import References
 from tests.tasks.measured import BACKGROUNDS, FRAMINGS, but, candidates, measured, unit
 
 COUNT = 40

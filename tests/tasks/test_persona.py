@@ -428,6 +428,7 @@ def test_a_new_file_loads(name: str, example: Example, tmp_path: Path) -> None:
     made = load(path)
     assert (made.name, made.token) == (name, f"<{name}>")
     assert (made.class_word, made.subject) == (example.class_word, example.subject)
+    assert made.references.candidates == example.candidates
     assert len({prompt_for(made, cell) for cell in cells(made, 12)}) == 12
 
 

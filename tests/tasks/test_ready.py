@@ -13,12 +13,13 @@ from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
 
 from models.errors import UserError
+from tasks.knobs import UPSCALES
 from tasks.publishers.base import Kind, Parcel, PublishError
 from tasks.publishers.base import Picture as Sent
 from tasks.publishers.disclosure import SOURCE, source_type
 from tasks.publishers.exact import read_exact
 from tasks.ready import FILTERS, SIZES, fitted, ready, render_size, within
-from tasks.settings import UPSCALES, Loaded, load
+from tasks.settings import Loaded, load
 
 SIDES = st.integers(5, 32).map(lambda number: number * 64)
 

@@ -6,8 +6,8 @@ import pytest
 
 from models.errors import UserError
 from tasks.choose import choose
+from tasks.knobs import References
 from tasks.reference_set import ReferenceSet, Shelf, enough_rounds
-from tasks.settings import References
 from tests.tasks.measured import candidates, measured
 
 

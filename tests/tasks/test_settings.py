@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from models.errors import UserError
-from tasks.settings import Secrets, Settings, load
+from tasks.knobs import Secrets
+from tasks.settings import Settings, load
 
 REPOSITORY = Path(__file__).parents[2]
 

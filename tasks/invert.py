@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from models.sdxl import Model
     from models.shot import Shot
 
+LEAST_GAIN = 1e-12  # an equal score is no gain
 STUBBORN = 3  # times the patience, for a word that has not learned who it is yet
 SMOOTH = 20  # losses that the one beside the bar is the mean of
 Shots = Callable[[Path | None], "list[Shot]"]
@@ -188,14 +189,18 @@ def mean(words: Sequence[Embedding]) -> Embedding:
 
 
 def worn_out(points: Sequence[Point], pace: Mapping[str, Any]) -> str:
-    """Why there is no use in going on: so many previews in a row were no better than one before them.
+    """Why there is no use in going on: so many previews in a row gained nothing.
 
-    A word that is still far from its references may only be resting: it gets more patience before it is given up.
+    Small gains add up: they count once together they are one. A word that is still far from its references may only be
+    resting: it gets more patience before it is given up.
     """
-    top = best(points)
-    patience = pace["patience"] * (1 if top.measures.identity >= pace["enough"] else STUBBORN)
-    since = len(points) - 1 - list(points).index(top)
-    return f"no preview since step {top.step} was better" if since >= patience else ""
+    last = points[0]
+    for point in points[1:]:
+        if point.measures.score - last.measures.score >= max(pace["gain"], LEAST_GAIN):
+            last = point
+    patience = pace["patience"] * (1 if best(points).measures.identity >= pace["enough"] else STUBBORN)
+    since = len(points) - 1 - list(points).index(last)
+    return f"no preview since step {last.step} was better by {pace['gain']:g}" if since >= patience else ""
 
 
 def best(points: Sequence[Point]) -> Point:

@@ -182,7 +182,8 @@ class Training(Section):
     average: Annotated[int, Field(ge=1, le=100)] = 3
     plateau_window: Annotated[int, Field(ge=2, le=10_000)] = 20
     plateau_share: Share = 0.15
-    patience: Annotated[int, Field(ge=1, le=1000)] = 2
+    patience: Annotated[int, Field(ge=1, le=1000)] = 1
+    gain: Annotated[float, Field(ge=0, le=10)] = 0.01
     enough: Share = 0.7
     least_steps: Annotated[int, Field(ge=0, le=1_000_000)] = 100
     half: bool = False

@@ -24,6 +24,7 @@ PACE = (
     "preview_every",
     "average",
     "patience",
+    "gain",
     "enough",
     "least_steps",
     "plateau_window",

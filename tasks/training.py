@@ -16,7 +16,7 @@ from models.files import write
 # What may change while a training goes on: how long it takes, how it is computed, when it is enough.
 HOW_LONG = ("steps",)
 HOW = ("checkpointing", "compile", "exact")
-WHEN = ("stop", "patience", "enough", "least_steps", "plateau_window", "plateau_share", "save_every")
+WHEN = ("stop", "patience", "gain", "enough", "least_steps", "plateau_window", "plateau_share", "save_every")
 
 
 @dataclass(frozen=True)

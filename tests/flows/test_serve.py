@@ -1,5 +1,6 @@
 """`restage serve`: everything runs, dies and stops as it should, in real processes on loopback."""
 
+import json
 import os
 import signal
 import socket
@@ -7,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,11 @@ from flows.init import Answers, init
 from flows.serve import LOCK, QUIET, Places, check_ports, environment, places, wait_for
 from flows.steps import GPU
 from models.errors import UserError
+from tasks import claims, posts
+from tasks.publishers.folder import Folder
 from tasks.settings import Loaded, load
+from tasks.store import Store
+from tests import approved
 from tests.flows.test_children import is_gone
 from tests.flows.test_registration import forget
 
@@ -170,6 +176,36 @@ def test_it_runs_is_alone_survives_being_killed_and_stops(serving: Callable[...,
     assert third.end(signal.SIGINT) == 130
     assert third.log.read_text().splitlines()[-1].startswith("note: stopped; what is done is kept")
     assert lock.holder(folder / "studio" / LOCK) is None
+
+
+@pytest.mark.long
+@pytest.mark.timeout(900)
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into the processes as Linux shows them")
+def test_killed_in_the_middle_of_a_commit_it_goes_on_and_publishes_once(
+    serving: Callable[..., Serving], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fcntl = pytest.importorskip("fcntl")
+    monkeypatch.setenv("RESTAGE_SCHEDULE__PUBLISH", "* * * * *")
+    studio = folder / "studio"
+    with closing(Store.open("", studio)) as store:
+        post = approved.approved(store, studio, 1)
+        stuck = Folder(studio, "").root
+        stuck.mkdir()
+        with (stuck / ".lock").open("ab") as held:
+            fcntl.flock(held, fcntl.LOCK_EX)  # a commit waits for it
+            first = serving()
+            assert soon(lambda: posts.get(store, post.id).state == "committing", 240), first.log.read_text()
+            assert first.end(signal.SIGKILL) == -signal.SIGKILL
+        assert posts.get(store, post.id).state == "committing"
+        assert not list(stuck.glob("[!.]*"))
+        with store.writing() as connection:  # its ten minutes are over
+            claims.forget_claims(connection)
+        second = serving()
+        assert soon(lambda: posts.get(store, post.id).state == "published", 300), second.log.read_text()
+        assert second.end(signal.SIGTERM) == 0
+        (folder_of_it,) = stuck.glob("[!.]*")
+        assert "committing" in [event.state for event in posts.history(store, post.id)]
+        assert json.loads((folder_of_it / "post.json").read_text())["post"] == post.id
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into the processes as Linux shows them")

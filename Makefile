@@ -3,18 +3,20 @@ PYTHON ?= python3
 UV_VERSION = 0.13.8
 BIN = .venv/bin
 READY = .venv/.ready
+TOGETHER = --numprocesses 2 --dist loadfile
 
 .PHONY: demo test check lint format bench bench-gpu install lock
 
 demo: $(READY)
 	@$(BIN)/restage demo
 
+# Two processes: most tests compute on one thread.
 test: $(READY)
-	@$(BIN)/pytest
+	@$(BIN)/pytest $(TOGETHER)
 
 # Everything, also the tests that wait for minutes.
 check: lint
-	@$(BIN)/pytest -m 'long or not long'
+	@$(BIN)/pytest $(TOGETHER) -m 'long or not long'
 
 lint: $(READY)
 	@$(BIN)/ruff format --check

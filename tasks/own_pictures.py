@@ -1,5 +1,6 @@
 """References from a folder of one's own pictures: read with care, cropped to the model's size, kept by their pixels."""
 
+import hashlib
 import io
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,7 +74,7 @@ def collect(folder: Path, side_w: int, side_h: int, artifacts_root: Path) -> Col
             except UserError as error:
                 skipped.append(Skipped(file, str(error).removeprefix(f"{file} ")))
                 continue
-            name = pixel_hash(image)
+            name = _name(image)
             if name in pictures:
                 skipped.append(Skipped(file, f"has the same pixels as {pictures[name].source.name}"))
                 continue
@@ -112,11 +113,20 @@ def _fitted(file: Path, side_w: int, side_h: int) -> tuple[Image.Image, tuple[in
         raise UserError("is a broken link or no ordinary file")
     if file.suffix.lower() not in KINDS | (SOMETIMES & set(Image.registered_extensions())):
         raise UserError("is not a picture of a kind that is read here: save it as PNG, JPEG or WebP")
-    image = rgb(open_picture(file))
-    crop = _window(image, side_w, side_h)
+    own = open_picture(file)
+    seen = rgb(own)
+    crop = _window(seen, side_w, side_h)
+    image = own.convert("RGBA") if _see_through(own) else seen  # a training weighs less what is transparent
     fitted = image.resize((side_w, side_h), Image.Resampling.LANCZOS, box=crop)
     fitted.info = {}  # place, camera and the like stay where they are
     return fitted, image.size, crop
+
+
+def _see_through(image: Image.Image) -> bool:
+    if not image.has_transparency_data:
+        return False
+    least, _ = image.convert("RGBA").getchannel("A").getextrema()
+    return least < 255
 
 
 def _window(image: Image.Image, side_w: int, side_h: int) -> Box:
@@ -161,6 +171,14 @@ def _caption(file: Path | None) -> tuple[str, list[Skipped]]:
     except OSError as error:
         why = f"cannot be read ({(error.strerror or str(error)).lower()}), so its picture has no caption: check its rights"
     return "", [Skipped(file, why)]
+
+
+def _name(image: Image.Image) -> str:
+    """The hash of its pixels, and of how transparent they are where any is."""
+    opaque = pixel_hash(rgb(image))
+    if image.mode == "RGB":
+        return opaque
+    return hashlib.sha256(f"{opaque} ".encode() + image.getchannel("A").tobytes()).hexdigest()
 
 
 def _kept(image: Image.Image, path: Path) -> Path:

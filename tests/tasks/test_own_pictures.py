@@ -12,6 +12,8 @@ from PIL import Image
 
 from models.errors import UserError
 from models.fingerprint import pixel_hash
+from models.inversion.data import Example, read
+from models.pictures import rgb
 from tasks.own_pictures import Collected, OwnPicture, collect
 
 SIDE = 64
@@ -119,7 +121,23 @@ def test_every_mode(mode: str, folder: Path) -> None:
 def test_what_is_transparent_lies_on_white(folder: Path) -> None:
     Image.new("RGBA", (SIDE, SIDE), (200, 0, 0, 0)).save(folder / "a.png")
     with Image.open(one(folder).path) as kept:
-        assert kept.getpixel((5, 5)) == (255, 255, 255)
+        assert rgb(kept).getpixel((5, 5)) == (255, 255, 255)
+
+
+def test_how_transparent_it_is_is_kept_and_weighs_in_training(folder: Path) -> None:
+    image = noise(2 * SIDE, 2 * SIDE).convert("RGBA")
+    image.paste((0, 0, 0, 0), (0, 0, 2 * SIDE, SIDE))
+    image.save(folder / "a.png")
+    picture = one(folder)
+    pixels = read(Example(picture.path, "a fox"), True, 1)
+    assert pixels.mask is not None
+    assert (pixels.mask.getpixel((5, 5)), pixels.mask.getpixel((5, SIDE - 5))) == (0, 255)
+    assert pixels.image.getpixel((5, 5)) == (255, 255, 255)
+    image.putalpha(255)
+    image.save(folder / "b.png")
+    image.putalpha(128)
+    image.save(folder / "c.png")
+    assert len({each.hash for each in run(folder).pictures}) == 3
 
 
 def test_the_first_picture_of_an_animation(folder: Path) -> None:

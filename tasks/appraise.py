@@ -15,10 +15,11 @@ import numpy as np
 from models import choice, quality
 from models.inversion.yardstick import LONE, who
 from models.pictures import open_picture, rgb
-from models.progress import bar, waiting
+from models.progress import bar
 from tasks.gates import Measured
 from tasks.persona import Persona, article
 from tasks.rendering import in_words
+from tasks.scorers import scorers
 from tasks.settings import Loaded
 
 LEAST_SCALE = 0.005
@@ -53,7 +54,7 @@ class Appraiser:
     def __init__(self, persona: Persona, references: Sequence[Path], plain: Sequence[Asked], loaded: Loaded) -> None:
         assert plain, "without pictures of the class word nothing has a scale"
         self.persona, self._knobs = persona, loaded.settings.gates
-        self._scorer, self._who = _scorers(loaded)
+        self._scorer, self._who = scorers(loaded)
         subject = article(persona.class_word)
         self._prompts = list(dict.fromkeys(each.prompt for each in plain))
         self._texts = self._scorer.texts(self._prompts)
@@ -153,18 +154,3 @@ def _stack(scorer: Any, paths: Sequence[Path], advance: Any = None) -> np.ndarra
 
 def _share(part: float, whole: float) -> float | None:
     return part / whole if whole > LEAST_SCALE else None
-
-
-def _scorers(loaded: Loaded) -> tuple[Any, Any]:
-    """Of everything, and of who it is where the settings name one for that."""
-    from models import clip, dino
-
-    knobs = loaded.settings
-    cache, memory = (loaded.studio / "cache" / name for name in ("vectors.db", "hashes.json"))
-    with waiting(f"loading {knobs.models.clip}"):
-        whole = clip.load(loaded.place(knobs.models.clip), knobs.models.device, cache=cache, memory=memory)
-        name = knobs.references.identity_scorer.removeprefix(dino.PREFIX)
-        if not name:
-            return whole, None
-        named = f"{dino.PREFIX}{loaded.place(name)}"
-        return whole, dino.load(named, knobs.models.device, cache=cache, memory=memory)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from models.inversion.yardstick import Seen, Yardstick, who
-from models.progress import waiting
 from tasks.persona import article
+from tasks.scorers import scorers
 from tasks.settings import Loaded
 from tasks.training import Lesson, Measures
 
@@ -19,7 +18,7 @@ class Judge:
 
     def __init__(self, lesson: Lesson, baseline: Sequence[str], loaded: Loaded) -> None:
         self.studio = loaded.studio
-        self._scorer, self._who = _scorers(loaded)
+        self._scorer, self._who = scorers(loaded)
         subject = lesson.class_word
         prompts = list(dict.fromkeys(preview.prompt for preview in lesson.previews))
         texts = self._scorer.texts([prompt.replace("{subject}", article(subject)) for prompt in prompts])
@@ -42,19 +41,3 @@ class Judge:
         if self._who is not None:
             return Seen(whole, np.stack([vector for _, vector in self._who.pictures(paths)]))
         return Seen(whole, who(whole, self._surroundings))
-
-
-def _scorers(loaded: Loaded) -> tuple[Any, Any]:
-    from models import clip, dino
-
-    knobs = loaded.settings
-    cache, memory = (loaded.studio / "cache" / name for name in ("vectors.db", "hashes.json"))
-    with waiting(f"loading {knobs.models.clip}"):
-        whole = clip.load(loaded.place(knobs.models.clip), knobs.models.device, cache=cache, memory=memory)
-        name = knobs.references.identity_scorer.removeprefix(dino.PREFIX)
-        who = (
-            dino.load(f"{dino.PREFIX}{loaded.place(name)}", knobs.models.device, cache=cache, memory=memory)
-            if name
-            else None
-        )
-    return whole, who

@@ -123,10 +123,7 @@ def _fitted(file: Path, side_w: int, side_h: int) -> tuple[Image.Image, tuple[in
 
 
 def _see_through(image: Image.Image) -> bool:
-    if not image.has_transparency_data:
-        return False
-    least, _ = image.convert("RGBA").getchannel("A").getextrema()
-    return least < 255
+    return image.has_transparency_data and bool((np.asarray(image.convert("RGBA"))[..., 3] < 255).any())
 
 
 def _window(image: Image.Image, side_w: int, side_h: int) -> Box:

@@ -12,14 +12,16 @@ from PIL import Image
 from models import choice, quality
 from models.errors import UserError
 from models.pictures import open_picture, rgb
-from models.progress import bar, waiting
+from models.progress import bar
 from tasks.persona import Persona, article
 from tasks.reference_set import Candidate
+from tasks.scorers import scorers
 from tasks.scores import Scores, put
 from tasks.settings import Loaded
 
 if TYPE_CHECKING:
     from models.clip import Scorer
+    from models.scorer import PictureScorer
 
 PIXELS = ("spread", "sharpness", "dark", "bright", "width", "height")
 SURROUNDINGS = ("framing", "angle", "background", "light")
@@ -28,21 +30,15 @@ SURROUNDINGS = ("framing", "angle", "background", "light")
 
 def score(candidates: Sequence[Candidate], persona: Persona, loaded: Loaded) -> Path:
     """Measure every candidate; the file of numbers is named by what it was made from."""
-    from models import clip
-
     if not candidates:
         raise UserError(f"{persona.name} has no candidates: raise references.candidates, or add pictures to its folder")
-    knobs = loaded.settings
-    vectors = loaded.studio / "cache" / "vectors.db"
-    memory = loaded.studio / "cache" / "hashes.json"
-    with waiting(f"loading {knobs.models.clip}"):
-        scorer = clip.load(loaded.place(knobs.models.clip), knobs.models.device, cache=vectors, memory=memory)
+    scorer, who = scorers(loaded)
     look = _Look(loaded.studio, candidates)
     with bar("looking at candidates", len(candidates), "pictures") as advance:
         seen = np.stack([_told(vector, advance) for _, vector in scorer.pictures(look.pictures())])
     identity, name = seen, scorer.model_hash
-    if knobs.references.identity_scorer:
-        identity, name = _identity(look, loaded), f"{name} {knobs.references.identity_scorer}"
+    if who:
+        identity, name = _identity(look, who), f"{name} {loaded.settings.references.identity_scorer}"
     scores = _with_texts(look, seen, identity, name, scorer, persona, loaded)
     return put(scores, loaded.studio / "cache" / "scores")
 
@@ -69,14 +65,7 @@ def _told(vector: np.ndarray, advance: Any) -> np.ndarray:
     return vector
 
 
-def _identity(look: _Look, loaded: Loaded) -> np.ndarray:
-    from models import dino
-
-    knobs = loaded.settings
-    name = knobs.references.identity_scorer.removeprefix(dino.PREFIX)
-    cache, memory = (loaded.studio / "cache" / each for each in ("vectors.db", "hashes.json"))
-    with waiting(f"loading {name}"):
-        scorer = dino.load(f"{dino.PREFIX}{loaded.place(name)}", knobs.models.device, cache=cache, memory=memory)
+def _identity(look: _Look, scorer: PictureScorer) -> np.ndarray:
     with bar("comparing characters", len(look.candidates), "pictures") as advance:
         return np.stack([_told(vector, advance) for _, vector in scorer.pictures(look.pictures(measuring=False))])
 

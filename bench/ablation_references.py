@@ -53,14 +53,14 @@ def learned(verdicts: Sequence[Verdict], kind: str, loaded: Loaded, steps: int, 
     return mean([record.embedding for record in train(studio.model, examples, config) if record.step in wanted])
 
 
-def pictures(word: Embedding, studio: Studio) -> list[Any]:
+def pictures(word: Embedding, studio: Studio, token: str = TOKEN) -> list[Any]:
     file = studio.work / "words" / f"{word.hash}.safetensors"
     embeddings.write(file, word, {})
     refs = (Ref(str(file), word.hash),)
     look: dict[str, Any] = {"width": 128, "height": 128, "embeddings": refs, **taught.LOOK}
     shots = [
         Shot(
-            prompt=taught.prompt(world.FRAMINGS[place % 3], TOKEN, scene),
+            prompt=taught.prompt(world.FRAMINGS[place % 3], token, scene),
             model=studio.model.source.ref,
             seed=97_000 + 100 * place + seed,
             **look,

@@ -29,10 +29,11 @@ from bench.taught import Character, Studio
 from models import embeddings
 from models.embeddings import Embedding
 from models.files import write
-from models.inversion import Config, train
+from models.inversion import Config, Example, train
 from models.sdxl import Model
 from models.shot import Ref, Shot
 from models.toybox import world
+from tasks.caption import OF_A_SUBJECT
 from tasks.invert import mean
 
 SEED = 5
@@ -70,6 +71,8 @@ class Way:
 
     knobs: dict[str, Any] = field(default_factory=dict)
     around: Callable[[Model], AbstractContextManager[None]] = lambda model: nullcontext()
+    captions: Callable[[str], Sequence[str]] | None = None
+    """Of every picture, for the token, in place of what its drawing shows."""
 
 
 WAYS = {
@@ -77,6 +80,7 @@ WAYS = {
     "pooled at the word": Way(around=pooled_at_the_word),
     "norms left free": Way({"norms": None}),
     "without min-SNR": Way({"min_snr": 0.0}),
+    "captions that name nothing": Way(captions=lambda token: [each.format(token) for each in OF_A_SUBJECT]),
     "4 vectors": Way({"vectors": 4}),
     "1 vector": Way({"vectors": 1}),
 }
@@ -86,7 +90,10 @@ def learned(character: Character, way: Way, steps: int, model: Model) -> Embeddi
     """The mean of the last words, a fiftieth step apart."""
     config = Config(token=character.token, init=character.class_word, steps=steps, **way.knobs)
     wanted = [steps - 50 * back for back in range(MARKS)]
-    return mean([r.embedding for r in train(model, character.examples(), config) if r.step in wanted])
+    examples = character.examples()
+    if way.captions:
+        examples = [Example(each.image, way.captions(character.token)) for each in examples]
+    return mean([record.embedding for record in train(model, examples, config) if record.step in wanted])
 
 
 def worn(character: Character, word: Embedding, studio: Studio) -> float:

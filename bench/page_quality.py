@@ -113,6 +113,20 @@ def ablation_references(found: Result) -> Told:
     return Told(says, table)
 
 
+def ablation_rounds(found: Result) -> Told:
+    rows = found["summary"]
+    table = [["the word of", "personas", "pictures of the commonest character", "traits that agree", "steps"]]
+    table += [
+        [name, str(row["personas"]), percent(row["share"]), percent(row["by trait"]), short(row["steps"])]
+        for name, row in rows.items()
+    ]
+    says = (
+        f"{percent(rows['round 1']['by trait'])} of the traits agree from picture to picture after one round, "
+        f"{percent(rows['round 3']['by trait'])} after three ({rows['round 1']['personas']} personas)."
+    )
+    return Told(says, table)
+
+
 def faults(found: Result) -> Told:
     table = [["publisher", "outcome", "crashes by an exception", "processes killed"]]
     for name in sorted({*found["crashes"], *found["killed"]}):
@@ -131,6 +145,7 @@ SECTIONS = (
     Section("renders", "Posts that show the character in its scene", renders),
     Section("ablations", "What each default of the training brings", ablations),
     Section("ablation_references", "Words from chosen and from random references", ablation_references),
+    Section("ablation_rounds", "Words of one, two and three rounds", ablation_rounds),
     Section("faults", "Faults and crashes while publishing", faults),
     Section("toybox", "What the built-in model can do", toybox),
 )

@@ -6,6 +6,7 @@ Prefect is imported only where a flow runs, because that takes seconds.
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -18,6 +19,9 @@ P = ParamSpec("P")
 R = TypeVar("R")
 RETRY_SECONDS = 5
 LEASE_SECONDS = 120
+SETTLE = 0.1
+"""Seconds in which Prefect's server writes down what the flow just did. Asked for a slot meanwhile, its SQLite says that it
+is locked, and Prefect's client asks again after two seconds."""
 GPU = "gpu"
 """The global concurrency limit that keeps two flows from using one GPU at once."""
 
@@ -92,6 +96,7 @@ def _slot(wanted: bool) -> Iterator[None]:
         return
     from prefect.concurrency.sync import concurrency
 
+    time.sleep(SETTLE)
     # A killed run holds its place no longer than this.
     with concurrency(GPU, occupy=1, strict=False, lease_duration=LEASE_SECONDS):
         yield

@@ -58,6 +58,7 @@ class Appraiser:
         subject = article(persona.class_word)
         self._prompts = list(dict.fromkeys(each.prompt for each in plain))
         self._texts = self._scorer.texts(self._prompts)
+        self._read: dict[str, np.ndarray] = {}
         sentences = _sentences(persona, loaded.settings.references.accessories)
         self._surroundings = self._scorer.texts([*self._prompts, *sentences])
         things = [subject, *map(article, self._knobs.unwanted)]
@@ -116,9 +117,15 @@ class Appraiser:
     def _contrast(self, whole: np.ndarray, asked: Asked) -> float:
         """How much more like its own prompt than like others: what all pictures have in common says nothing."""
         prompt = in_words(asked.prompt, self.persona)
-        own = float(whole @ self._scorer.texts([prompt])[0])
+        own = float(whole @ self._text(prompt))
         others = [text for text, name in zip(self._texts, self._prompts, strict=True) if name != prompt]
         return own - float(np.mean([whole @ text for text in others])) if others else own
+
+    def _text(self, prompt: str) -> np.ndarray:
+        """Read alone, so that the bits do not depend on what else is asked; candidates of one shot share it."""
+        if prompt not in self._read:
+            self._read[prompt] = self._scorer.texts([prompt])[0]
+        return self._read[prompt]
 
     def _unwanted(self, whole: np.ndarray) -> dict[str, float]:
         """Words that the scorer hardly knows are near every picture, so what is usual for the class counts as well."""

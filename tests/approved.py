@@ -92,7 +92,9 @@ FREE = Rules(Pace(late=timedelta(days=7)))
 
 
 class Watched(Folder):
-    """The folder publisher, told to go wrong at one of its calls."""
+    """The folder publisher, told to go wrong at one of its calls, and taken for one that may post twice."""
+
+    idempotent = False
 
     def __init__(self, studio: Path, account: str = ACCOUNT) -> None:
         super().__init__(studio, account)

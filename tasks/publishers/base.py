@@ -151,6 +151,8 @@ class Publisher(Protocol):
 
     name: str
     account: str
+    idempotent: bool
+    """Whether a second commit of the same upload id makes no second post. What is absent is sent again at once then."""
 
     def check(self) -> Health:
         """Whether the account can publish. Changes nothing."""

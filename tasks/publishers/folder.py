@@ -39,6 +39,7 @@ class Folder:
     """`studio/posts/<date>-<persona>-<shot>/` with the JPEGs, caption.txt and post.json. A rename is the commit."""
 
     name = "folder"
+    idempotent = True
 
     def __init__(self, studio: Path, account: str) -> None:
         self.root = studio / FOLDER

@@ -44,6 +44,7 @@ class Graph:
     """One professional account, by its number at the API."""
 
     name = "graph"
+    idempotent = False
 
     def __init__(
         self,

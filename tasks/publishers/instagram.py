@@ -46,6 +46,7 @@ class Instagram:
     """One account. Nothing here ever logs in: where the session has ended, a person has to."""
 
     name = "instagram"
+    idempotent = False
 
     def __init__(
         self,

@@ -201,7 +201,7 @@ def test_killed_in_the_middle_of_a_commit_it_goes_on_and_publishes_once(
         with store.writing() as connection:  # its ten minutes are over
             claims.forget_claims(connection)
         second = serving()
-        assert soon(lambda: posts.get(store, post.id).state == "published", 300), second.log.read_text()
+        assert soon(lambda: posts.get(store, post.id).state == "published", 400), second.log.read_text()
         assert second.end(signal.SIGTERM) == 0
         (folder_of_it,) = stuck.glob("[!.]*")
         assert "committing" in [event.state for event in posts.history(store, post.id)]

@@ -279,6 +279,24 @@ def test_who_stops_the_run_while_it_sends_finds_out_later(scene: Scene) -> None:
     assert scene.now(post).state == "published" and len(scene.publisher.sent) == 1
 
 
+@pytest.mark.parametrize(("stopped", "commits"), [("commit", 2), ("after commit", 1)])
+def test_where_a_second_commit_does_no_harm_nobody_waits(scene: Scene, stopped: str, commits: int) -> None:
+    scene.publisher.idempotent = True
+    post = scene.post()
+
+    def meanwhile() -> None:
+        raise KeyboardInterrupt
+
+    scene.publisher.meanwhile = {stopped: meanwhile}
+    with pytest.raises(KeyboardInterrupt):
+        scene.run()
+    assert scene.now(post).state == "committing"
+    scene.run()
+    assert scene.now(post).state == "published"
+    assert len(scene.publisher.sent) == commits and len(scene.folders()) == 1
+    assert "look" in scene.publisher.calls[scene.publisher.calls.index(stopped) :], "never without a look"
+
+
 def test_a_person_says_where_it_is(scene: Scene) -> None:
     post = scene.post()
     scene.publisher.wrong = {"commit": [PublishError("no answer", ambiguous=True)]}

@@ -8,6 +8,7 @@ os.environ |= {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY":
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from models import registry
 from models.loading import Options
@@ -16,6 +17,10 @@ from models.sdxl import Model
 from models.shot import Shot
 from tests import tiny
 from tests.stores import opened, server, store, url  # noqa: F401
+
+# A test that takes longer beside others has not failed.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

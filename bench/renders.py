@@ -47,6 +47,8 @@ from tasks.store import Store
 FIRST, DAYS = "2026-11-23", 14
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 CALENDAR = Path(__file__).parents[1] / "prompts" / "pip.toml"
+SEED = 11
+"""The cut of the gates on identity was chosen on pictures of the six characters of seed 5."""
 AIM = 0.85
 
 
@@ -155,7 +157,7 @@ def summary(rows: Sequence[dict]) -> dict[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.renders", description=__doc__)
     parser.add_argument("--personas", type=int, default=6)
-    parser.add_argument("--seed", type=int, default=training.SEED)
+    parser.add_argument("--seed", type=int, default=SEED, help="of the characters")
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--work", type=Path, default=Path("bench/work/renders"))
     parser.add_argument("--taught", type=Path, default=Path("bench/work/training"))
@@ -180,7 +182,7 @@ def main() -> None:
     for name, value in found.items():
         print(f"{name:40} {value:.3f}")
     print(f"aim: {AIM:.0%} right with gates: {'reached' if found['right, gated'] >= AIM else 'missed'}")
-    write(options.out, (json.dumps(found, indent=1) + "\n").encode())
+    write(options.out, (json.dumps(found | {"seed": options.seed}, indent=1) + "\n").encode())
 
 
 if __name__ == "__main__":

@@ -123,7 +123,7 @@ def ablation_rounds(found: Result) -> Told:
     ]
     says = (
         f"{percent(rows['round 1']['by trait'])} of the traits agree from picture to picture after one round, "
-        f"{percent(rows['round 3']['by trait'])} after three ({rows['round 1']['personas']} personas)."
+        f"{percent(rows['round 3']['by trait'])} after three (personas: {rows['round 1']['personas']})."
     )
     return Told(says, table)
 

@@ -109,9 +109,7 @@ def prefect_overhead(found: Result) -> Told:
     table: Rows = [["a render of the calendar", "seconds, one run after the other", "mean"]]
     for way in ("directly", "as a flow"):
         table.append([way, ", ".join(f"{each:.1f}" for each in found[way]), times(sum(found[way]) / len(found[way]))])
-    note = (
-        "Of that, half a second on average is Prefect waiting for the thread of its heartbeats, whatever a flow does."
-    )
+    note = "Part of that is Prefect waiting for the thread of its heartbeats, which ends on whole seconds, whatever a flow does."
     return Told(f"Prefect adds {percent(found['share'])} to a render of {found['days']} days.", table, {}, [note])
 
 

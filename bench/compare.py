@@ -37,7 +37,7 @@ def compared(one: dict[str, Any], other: dict[str, Any]) -> Iterator[tuple[str, 
     second = dict(ratios(other))
     for name, value in ratios(one):
         if name in second:
-            yield name, value, second[name], abs(value / second[name] - 1) <= NEAR
+            yield name, value, second[name], max(value, second[name]) <= (1 + NEAR) * min(value, second[name])
 
 
 def main() -> int:

@@ -41,7 +41,7 @@ PARTS = (
         "pictures against the plain pipeline",
         ("--pictures", "16", "--ways", "as it comes", "batches of 1", "without kept", "guidance"),
     ),
-    Part("training_step", "a training step against its floor and the common recipe", ("--rounds", "10")),
+    Part("training_step", "a training step against its floor and the common recipe", ("--rounds", "30")),
     Part("training_tables", "what an optimizer of whole tables holds at SDXL's widths"),
     Part("scoring", "CLIP in batches against one by one"),
     Part("training_growth", "training with more vectors and more references"),

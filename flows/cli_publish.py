@@ -37,7 +37,9 @@ def publish(
         str,
         typer.Option(help="folder, instagram or graph; or stand-in, a rehearsal on this machine.", show_default=False),
     ] = "",
-    post: Annotated[str, typer.Option(help="This post only, even before its time.", show_default=False)] = "",
+    post: Annotated[
+        str, typer.Option(help="This post only, even before its time; never past the cap.", show_default=False)
+    ] = "",
     now: Annotated[
         bool, typer.Option("--now", help="Past quiet hours and distances, and also what is late; never past the cap.")
     ] = False,
@@ -45,7 +47,7 @@ def publish(
 ) -> None:
     """Publish what is approved and due. Each post is sent once; what nobody answered is looked for, not sent again.
 
-    Ends with 1 where a post failed or needs a person.
+    Ends with 1 where a post failed, or where a post or its account needs a person.
 
     Example: restage publish --dry-run
 
@@ -65,7 +67,7 @@ def publish(
             typer.echo(line)
         if not report.last and not report.waiting and (later := _later(loaded, persona)):
             typer.echo(later)
-    if any(each.post.state in ("failed", "needs a person") for each in report.last):
+    if report.in_need:
         raise typer.Exit(1)
 
 

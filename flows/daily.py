@@ -59,8 +59,7 @@ class Outcome:
     @property
     def failures(self) -> list[str]:
         """What the run has to end as failed for."""
-        lost = [each for each in self.published.last if each.post.state in ("failed", "needs a person")]
-        return [*self.problems, *(f"post {each.post.id}: {each.says}" for each in lost)]
+        return [*self.problems, *self.published.in_need]
 
 
 def daily(persona: str, loaded: Loaded, dry_run: bool = False, now: datetime | None = None) -> Outcome:

@@ -89,7 +89,7 @@ def _begin(turn: Turn, post: Post) -> tuple[Post, Attempt, Approval] | Outcome:
         other = attempts.out_already(connection, post)
         if other:
             why = f"it is out already as revision {other.revision} ({other.permalink or other.media_id})"
-            why += f": reject this one, or run restage resolve {post.id} --published LINK"
+            why += f": run restage resolve {post.id} --published LINK"
             return Outcome(posts.move(connection, post, "needs a person", BY, why, at=now, problem=why), why)
         if attempt.tries > turn.rules.tries:
             why = f"tried {turn.rules.tries} times{f', lastly: {attempt.error}' if attempt.error else ''}"

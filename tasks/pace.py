@@ -41,6 +41,10 @@ class Pace:
             return awake, "these are quiet hours"
         if sent and self.spacing and sent[-1] + self.spacing > now:
             return sent[-1] + self.spacing, f"the account posted at {_clock(sent[-1], post)}"
+        return self.full(now, sent)
+
+    def full(self, now: datetime, sent: Sequence[datetime]) -> tuple[datetime, str] | None:
+        """Until when the cap holds. It holds for everybody: more than that looks like a machine gone wild."""
         today = [each for each in sent if each > now - DAY]
         if self.daily_cap and len(today) >= self.daily_cap:
             return today[-self.daily_cap] + DAY, f"{len(today)} posts went out within 24 hours"

@@ -55,6 +55,8 @@ class Waiting:
     why: str
     until: datetime | None = None
     post: Post | None = None
+    person: bool = False
+    """Until somebody has acted."""
 
 
 @dataclass
@@ -66,6 +68,16 @@ class Report:
     def last(self) -> list[Outcome]:
         """What became of each post in the end."""
         return list({each.post.id: each for each in self.outcomes}.values())
+
+    @property
+    def in_need(self) -> list[str]:
+        """What failed, and what nothing but a person can move: a run that has any of it did not go well."""
+        lost = [each for each in self.last if each.post.state in ("failed", "needs a person") or each.person]
+        told = {each.post.content.account for each in lost if each.person}
+        stuck = [each for each in self.waiting if each.person and each.account not in told]
+        return [f"post {each.post.id}: {each.says}" for each in lost] + [
+            f"{each.account}: {each.why}" for each in stuck
+        ]
 
 
 @dataclass(frozen=True)
@@ -250,7 +262,8 @@ def _next(run: Run, turn: Turn, report: Report) -> Post | None:
         sent = attempts.sent_since(connection, held.publisher, held.account, now - max(DAY, pace.spacing))
     found = [each for each in _approved(run, held.account, now) if not _too_late(pace, each, now) or run.post]
     if found and standing.paused(now):
-        _wait(report, Waiting(held.account, standing.why, None if standing.person else standing.paused_until))
+        until = None if standing.person else standing.paused_until
+        _wait(report, Waiting(held.account, standing.why, until, person=standing.person))
         return None
     for post in found:
         with run.store.reading() as connection:
@@ -259,7 +272,7 @@ def _next(run: Run, turn: Turn, report: Report) -> Post | None:
             until = datetime.fromisoformat(attempt.next_at)
             _wait(report, Waiting(held.account, f"post {post.id} is tried again then ({attempt.error})", until, post))
             continue
-        wait = None if run.post else pace.wait(post, now, sent)
+        wait = pace.full(now, sent) if run.post else pace.wait(post, now, sent)
         if wait is None:
             return post
         _wait(report, Waiting(held.account, wait[1], wait[0], post))

@@ -68,7 +68,9 @@ def looked_at(store: Store, post: str, revision: int, content_hash: str) -> Post
 
 
 def approve(store: Store, post: Post, by: str) -> Post:
-    """Let exactly this go out."""
+    """Let exactly this go out; what failed, once more."""
+    if post.state == "failed":
+        post = reopen(store, post, by)
     if post.state != "awaiting review":
         raise UserError(f"post {post.id} is {post.state}, so there is nothing to approve: see restage review {post.id}")
     return posts.approve(store, post, by, "approved")

@@ -116,7 +116,9 @@ def test_without_a_session_a_person_is_asked_and_can_go_on(store: Store, studio:
     with (project / "settings.toml").open("a") as file:
         file.write('\n[publishing]\npublisher = "instagram"\ndry_run = false\n')
     post = approved.approved(store, studio, 1)
-    assert f"run restage login {ACCOUNT}" in restage("publish").output
+    result = restage("publish")
+    assert f"run restage login {ACCOUNT}" in result.output and result.exit_code == 1
+    assert restage("publish").exit_code == 1, "it still waits for a person"
     assert state(store, post) == "approved"
     assert "waits for a person" in restage("account").output
     assert json.loads(restage("account", ACCOUNT, "--json").output)[0]["person"] is True

@@ -50,6 +50,7 @@ def test_only_so_many_go_out_in_a_day(post: Post) -> None:
     assert Pace(daily_cap=4).wait(post, NINE, sent) is None
     assert Pace(daily_cap=3).wait(post, NINE, sent) == (NINE + 4 * HOUR, "3 posts went out within 24 hours")
     assert Pace(daily_cap=3).at_once.wait(post, NINE, sent) is not None
+    assert Pace(daily_cap=3, spacing=30 * HOUR).full(NINE, sent[:-1]) is None, "the cap alone"
 
 
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -8,7 +8,7 @@ import itertools
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import time, timedelta
 from pathlib import Path
 
 import pytest
@@ -187,6 +187,8 @@ def test_where_a_person_has_to_log_in_nothing_goes_on_until_then(scene: Scene, c
     report = scene.run()
     assert (scene.now(post).state, scene.now(other).state) == ("approved", "approved")
     assert [each.why for each in report.waiting] == ["log in first"]
+    assert report.in_need == [f"post {post.id}: log in first"]
+    assert scene.run().in_need == [f"{ACCOUNT}: log in first"]
     scene.clock.sleep(5 * 86400)
     scene.run()
     assert len(scene.publisher.sent) == (call == "commit")
@@ -440,6 +442,15 @@ def test_a_cap_and_a_distance_hold_over_runs(scene: Scene) -> None:
         scene.clock.sleep(seconds)
         scene.run()
         assert out() == expected
+
+
+def test_the_cap_holds_for_one_that_is_asked_for_by_name_too(scene: Scene) -> None:
+    made = [scene.post(number) for number in range(3)]
+    scene.rules = Rules(Pace(2, timedelta(minutes=30), quiet=(time(0), time(23, 59))))
+    for post in made:
+        report = scene.run(post=post.id)
+    assert [scene.now(each).state for each in made] == ["published", "published", "approved"]
+    assert [each.why for each in report.waiting] == ["2 posts went out within 24 hours"]
 
 
 def test_only_one_persona_where_that_is_asked(scene: Scene) -> None:

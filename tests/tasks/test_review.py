@@ -316,6 +316,8 @@ def test_whatever_people_do_only_what_was_approved_is_approved(
 
 def test_after_a_failure_it_starts_from_the_beginning(one: Store, post: Post) -> None:
     failed = into(one, review.approve(one, post, "ann"), "preparing", "failed")
+    assert review.approve(one, failed, "ann").state == "approved", "seen by its name, as the terminal does"
+    failed = into(one, posts.get(one, post.id), "preparing", "failed")
     again = review.reopen(one, failed, "ann")
     assert (again.state, again.revision, again.content, again.problem) == ("awaiting review", 2, post.content, "")
     assert posts.approval(one, again) is None

@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,25 +23,25 @@ import numpy as np
 from bench import references
 from bench.ablation_references import MIXED, pictures
 from bench.taught import Studio
+from flows.references import references as make
 from flows.train import train
 from models import embeddings
 from models.files import write
 from models.pictures import open_picture, rgb
 from tasks import persona
 from tasks.settings import Loaded
-from tasks.training import Desk, Training
+from tasks.training import Training
 
 ROUNDS = 3
-ALL_OF_THEM = "rounds_share = 0.0"
-"""However near the candidates come to each other, the rounds go on."""
 
 
-def learned(loaded: Loaded, name: str) -> list[Training]:
-    """The training of each round."""
-    train(name, loaded, rounds=ROUNDS)
-    desk = Desk(loaded.studio, name)
-    known = [desk.read(path.parent.name) for path in sorted(desk.folder.glob("*/training.json"))]
-    return sorted((each for each in known if each.stopped), key=lambda each: each.lesson.round)
+def learned(loaded: Loaded, name: str) -> Iterator[Training]:
+    """The training of each round, from the references that are there."""
+    for number in range(1, ROUNDS + 1):
+        training = train(name, loaded, rounds=1).training
+        yield training
+        if number < ROUNDS:
+            make(name, loaded, word=loaded.studio / training.best.word, round=number + 1)
 
 
 def measured(loaded: Loaded, name: str, studio: Studio) -> dict[str, Any] | None:
@@ -85,8 +85,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("bench/work/ablation_rounds"))
     parser.add_argument("--out", type=Path, default=Path("bench/results/ablation_rounds.json"))
     asked = parser.parse_args()
-    more = f"[references]\n{ALL_OF_THEM}"
-    loaded = references.project(asked.candidates.resolve(), asked.of, asked.guidance, more)
+    loaded = references.project(asked.candidates.resolve(), asked.of, asked.guidance, "")
     studio, found = Studio(asked.work.resolve(), asked.threads), []
     for number in range(asked.of):
         if len(found) < asked.personas and (row := measured(loaded, f"p{number:02}", studio)):

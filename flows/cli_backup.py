@@ -25,12 +25,12 @@ def backup(
     Example: restage backup ~/backups/restage-monday.zip
     """
     from tasks import backup as step
-    from tasks.settings import load
+    from tasks.settings import file_of, load
     from tasks.store import Store
 
     loaded = load(settings)
     with closing(Store.open(loaded.database, loaded.studio)) as store:
-        made = step.backup(file, store, loaded.studio, loaded.folder)
+        made = step.backup(file, store, loaded.studio, loaded.folder, file_of(settings))
     typer.echo(f"{file}: {made.files} files and {made.rows} rows, {made.size / 1e6:.1f} MB")
 
 

@@ -64,17 +64,22 @@ class Outcome:
 
 def daily(persona: str, loaded: Loaded, dry_run: bool = False, now: datetime | None = None) -> Outcome:
     """Render what is due, leave it for review, publish what is approved and due. A dry run publishes to disk only."""
-    done = Outcome(persona)
+    done, broken = Outcome(persona), None
     try:
         if is_due(persona, loaded, now or datetime.now(UTC)):
             make(done, loaded, now)
     except UserError as error:
         done.problems.append(str(error))
+    except Exception as error:  # a fault of a driver or of ours must not keep back what was approved before
+        done.problems.append(f"rendering broke off ({type(error).__name__}: {error})")
+        broken = error
     try:
         done.published = publish(loaded, persona, dry_run=dry_run)
     except UserError as error:
         done.problems.append(str(error))
     tell(done, loaded)
+    if broken:
+        raise broken
     return done
 
 
@@ -113,7 +118,7 @@ def tell(done: Outcome, loaded: Loaded) -> None:
         if waiting_for_review(done, loaded) and (address := places(loaded).review):
             said.append(f"- [The review page]({address})")
         text = "\n\n".join([f"# {done.persona}", *said])
-        steps.show(f"daily-{done.persona}".lower(), text, f"The day of {done.persona}")
+        steps.show(f"daily-{done.persona}", text, f"The day of {done.persona}")
 
 
 def lines(done: Outcome, loaded: Loaded) -> list[str]:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 
+from flows import demo_studio
+from flows.demo_studio import BY, PERSONA
 from flows.publish import publish
 from flows.references import references
 from flows.render import Outcome as Rendering
-from flows.render import render
+from flows.render import look, render
 from flows.train import train
 from models.errors import UserError
 from tasks import attempts, posts, replay, report_story, review
@@ -23,13 +26,13 @@ from tasks.report_training import lines
 from tasks.settings import Loaded
 from tasks.store import Store
 
-PERSONA = "pip"
 DAYS = 7
-BY = "the demonstration"
+PAGE = "demo.html"
 
 
 def demo(loaded: Loaded) -> Iterator[str]:
     """References with reasons, a word learned from them, seven days of the calendar, approved and published to folders."""
+    demo_studio.check(loaded)
     loaded = loaded.with_publisher("folder")
     yield f"{PERSONA}: candidates from a fixed seed and prompt, filtered by likeness"
     chosen = references(PERSONA, loaded)
@@ -40,7 +43,7 @@ def demo(loaded: Loaded) -> Iterator[str]:
     learned = train(PERSONA, loaded)
     yield from (f"  {line}" for line in lines(learned.training))
     yield f"{PERSONA}: the next {DAYS} days of its calendar"
-    rendered = render(PERSONA, loaded, Span(days=DAYS))
+    rendered = _week(loaded)
     yield f"  {len(rendered.render.posts)} posts from {_count(rendered)} candidates"
     yield from (f"  {problem}" for problem in rendered.render.failures)
     yield f"{PERSONA}: approved by the demonstration itself (otherwise a person does it) and published to folders"
@@ -53,7 +56,7 @@ def demo(loaded: Loaded) -> Iterator[str]:
     story = Story(
         personas.find(PERSONA, loaded.folder), chosen.made, learned.training, told, rendered.render.failures, pages
     )
-    page = report_story.report(story, loaded.studio / "demo.html", loaded.studio)
+    page = report_story.report(story, loaded.studio / PAGE, loaded.studio)
     yield f"The whole story with pictures: {_near(page)}"
 
 
@@ -63,6 +66,14 @@ def _again(picture: Path, loaded: Loaded) -> str:
     if not again.identical_pixels:
         raise UserError(f"{picture}: {again}")
     return f"replay of the first: {again}"
+
+
+def _week(loaded: Loaded) -> Rendering:
+    """What is about to be made is noted first, so that a run that is killed leaves nothing that looks like somebody else's."""
+    now, span = datetime.now(UTC), Span(days=DAYS)
+    ahead = look(personas.find(PERSONA, loaded.folder), loaded, span, now, again=False)
+    demo_studio.note([job.due.key for job in ahead.jobs], loaded)
+    return render(PERSONA, loaded, span, now=now)
 
 
 def approve(rendered: Rendering, loaded: Loaded) -> None:

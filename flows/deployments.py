@@ -1,6 +1,6 @@
 """The flows that Prefect knows: one table, and each flow as `flows.deployments.NAME`, which is how a run finds it.
 
-A flow is a module in `flows/` with a function `flow()`. One that is not there yet is left out.
+A flow is a module in `flows/` with a function `flow()`. One without its module is left out.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from models.errors import UserError
-from tasks.settings import Loaded
+from tasks.settings import Loaded, secrets_dir
 
 AHEAD = timedelta(days=14)
 GB = 1e9
@@ -219,7 +219,9 @@ def account(loaded: Loaded) -> Iterator[Check]:
         return
     if knobs.publisher == "graph":
         good = bool(secrets.graph_token)
-        yield Check("account", good, "a Graph token is set" if good else "secrets.graph_token is not set")
+        said = "a Graph token is set" if good else "secrets.graph_token is not set"
+        file = secrets_dir(loaded.folder) / "graph_token"
+        yield Check("account", good, said, "" if good else f"set RESTAGE_SECRETS__GRAPH_TOKEN, or write it to {file}")
         return
     name = knobs.account or (secrets.instagram_username.get_secret_value() if secrets.instagram_username else "")
     if not name:

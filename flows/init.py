@@ -14,13 +14,14 @@ from tasks.settings import load
 
 SDXL = "stabilityai/stable-diffusion-xl-base-1.0"
 SDXL_CLIP = "ViT-B-32:laion2b_s34b_b79k"
+HALF = 'variant = "fp16"   # which of its weights: in half precision, half the download; empty takes the plain ones\n'
 FILE = "settings.toml"
 SETTINGS = """\
-# The knobs of restage that differ from their defaults. `restage settings` shows all of them, with where each comes from.
+# The knobs to begin with. `restage settings` shows all there are, with the value in force and where each comes from.
 
 [models]
 name = {model}   # which model makes pictures: toybox, a hub id (owner/model), a folder or a .safetensors file
-clip = {clip}   # which CLIP model scores them
+{variant}clip = {clip}   # which CLIP model scores them
 
 [publishing]
 publisher = {publisher}   # where posts go: folder (writes them to disk), instagram or graph
@@ -79,7 +80,8 @@ def _settings(answers: Answers) -> str:
         "cron": answers.cron,
         "zone": answers.zone,
     }
-    return SETTINGS.format(**{name: _quoted(value) for name, value in values.items()})
+    quoted = {name: _quoted(value) for name, value in values.items()}
+    return SETTINGS.format(**quoted, variant=HALF if answers.source == SDXL else "")
 
 
 def _check(text: str, file: Path) -> None:

@@ -86,6 +86,9 @@ def look(plan: Plan, gathered: Gathered, loaded: Loaded) -> Path:
 def decide(plan: Plan, gathered: Gathered, measured: Path, loaded: Loaded) -> ReferenceSet:
     """Choose with reasons, look for what would be learned by mistake, and keep the set."""
     knobs, found = loaded.settings.references, scores.read(measured)
+    # A word says who it is: all but strays are one character, and groups among them would be groups of places.
+    identity = "core" if plan.word else plan.persona.references.identity
+    knobs = knobs.model_copy(update={"identity": identity or knobs.identity})
     shelf = Shelf(loaded.studio, plan.persona.name)
     choice = choose.choose(gathered.candidates, found, knobs, plan.keep, shelf.overrules())
     choice = lint_set.with_findings(choice, gathered.candidates, found, plan.persona, knobs, gathered.side)
@@ -100,7 +103,7 @@ def tell(made: ReferenceSet, measured: Path, loaded: Loaded) -> Path:
     page = report_references.report(made, scores.read(measured), loaded.studio)
     if steps.in_flow_run():
         text = report_references.markdown(made, page.with_name("sheet.png"))
-        steps.show(f"references-{made.persona}".lower(), text, f"References of {made.persona}")
+        steps.show(f"references-{made.persona}", text, f"References of {made.persona}")
     return page
 
 

@@ -89,7 +89,7 @@ def tell(done: Render, loaded: Loaded) -> Path:
     page = report_render.report(done, loaded.studio)
     if steps.in_flow_run():
         text = report_render.markdown(done, page.with_name("sheet.png"))
-        steps.show(f"render-{done.persona}".lower(), text, f"Posts of {done.persona}")
+        steps.show(f"render-{done.persona}", text, f"Posts of {done.persona}")
     return page
 
 

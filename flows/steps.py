@@ -5,6 +5,8 @@ Prefect is imported only where a flow runs, because that takes seconds.
 
 from __future__ import annotations
 
+import logging
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -17,6 +19,7 @@ from models.errors import UserError
 
 P = ParamSpec("P")
 R = TypeVar("R")
+LOG = logging.getLogger("restage.steps")
 RETRY_SECONDS = 5
 LEASE_SECONDS = 120
 SETTLE = 0.1
@@ -103,8 +106,12 @@ def _slot(wanted: bool) -> Iterator[None]:
 
 
 def show(key: str, markdown: str, description: str) -> None:
-    """In a flow run, an artifact for Prefect's page; nothing elsewhere."""
+    """In a flow run, an artifact for Prefect's page; nothing elsewhere. Without it the run has done its work all the same."""
     if in_flow_run():
         from prefect.artifacts import create_markdown_artifact
 
-        create_markdown_artifact(key=key, markdown=markdown, description=description)
+        key = re.sub(r"[^a-z0-9]+", "-", key.lower()).strip("-")  # Prefect takes nothing else
+        try:
+            create_markdown_artifact(key=key, markdown=markdown, description=description)
+        except Exception as error:
+            LOG.warning("%s could not be shown on Prefect's page: %s", description, error)

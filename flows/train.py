@@ -5,12 +5,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flows import references, steps
+from flows import lock, references, steps
 from models import processes, registry
 from models.errors import UserError
 from tasks import caption, generate, lesson, previews, register, report_training
@@ -99,10 +100,28 @@ def invert(plan: Lesson, who: Persona, loaded: Loaded) -> Training:
     if known.over:
         return known
     machine = generate.machine(loaded, who.model)
-    artifacts = Artifacts(loaded.studio)
-    model = registry.load(machine.source, machine.options)
-    if not processes.leads():
-        return learn(plan, model, None, loaded.studio)  # it computes its share and looks at nothing
+    if not processes.leads():  # it computes its share and looks at nothing
+        return learn(plan, registry.load(machine.source, machine.options), None, loaded.studio)
+    with _alone(plan, loaded):
+        return _taught(plan, who, machine, loaded)
+
+
+@contextmanager
+def _alone(plan: Lesson, loaded: Loaded) -> Iterator[None]:
+    """Two that learn the same would each undo what the other wrote down."""
+    place = Desk(loaded.studio, plan.persona).place(plan.id)
+    try:
+        with lock.hold(place / ".lock", {"persona": plan.persona}):
+            yield
+    except lock.HeldError as held:
+        raise UserError(
+            f"{plan.persona} is being trained already, by process {held.said.get('pid', 'unknown')}: wait for it, or stop"
+            " it and run this again, which goes on from its last checkpoint"
+        ) from None
+
+
+def _taught(plan: Lesson, who: Persona, machine: generate.Machine, loaded: Loaded) -> Training:
+    artifacts, model = Artifacts(loaded.studio), registry.load(machine.source, machine.options)
     baseline = made(model, shots_of(who, plan.previews, who.class_word, None, loaded), artifacts)
     judge = Judge(plan, baseline, loaded)
 
@@ -138,7 +157,7 @@ def tell(training: Training, loaded: Loaded) -> Path:
     page = report_training.report(training, loaded.studio)
     if steps.in_flow_run():
         text = report_training.markdown(training, page.with_name("grid.png"))
-        steps.show(f"training-{training.lesson.persona}".lower(), text, f"Training of {training.lesson.token}")
+        steps.show(f"training-{training.lesson.persona}", text, f"Training of {training.lesson.token}")
     return page
 
 

@@ -40,6 +40,15 @@ def path_of(text: str | Path) -> Path:
         raise UserError(f"{text} names a home folder that does not exist: write the path in full") from None
 
 
+def is_there(path: Path) -> bool:
+    """Whether there is such a file or folder; a sentence where the system will not say."""
+    try:
+        return path.exists()
+    except (OSError, ValueError) as error:
+        why = (getattr(error, "strerror", None) or str(error)).lower()
+        raise UserError(f"{path} cannot be looked at ({why}): check the name and the rights") from None
+
+
 def _make_folder(folder: Path) -> None:
     missing = [each for each in (folder, *folder.parents) if not each.exists()]
     folder.mkdir(parents=True, exist_ok=True)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from models import hub
 from models.errors import UserError
-from models.files import path_of, write
+from models.files import is_there, path_of, write
 from models.shot import Ref
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ class Vae:
 def locate_vae(name: str, memory: Path | None = None, config: str = "") -> Vae:
     """Find a VAE: a folder (also a whole model's, whose VAE is taken), a .safetensors file, or a hub id."""
     path = path_of(name)
-    if not path.exists():
+    if not is_there(path):
         if name.count("/") != 1 or name.startswith((".", "/", "~")) or path.suffix == ".safetensors":
             raise UserError(f"there is no VAE at {name!r}: use a hub id such as owner/vae, or a path that exists")
         path = _vae_from_hub(name)
@@ -142,7 +142,7 @@ def _remembered(memory: Path | None) -> dict[str, str]:
 
 
 def _split(name: str, revision: str, variant: str) -> tuple[str, str, str]:
-    if path_of(name).exists():
+    if is_there(path_of(name)):
         return name, revision, variant
     name, _, own_variant = name.partition("#")
     name, _, own_revision = name.partition("@")
@@ -166,7 +166,7 @@ def _path_of(name: str, revision: str, variant: str) -> Path:
 
         return toybox.check()
     path = path_of(name)
-    if path.exists():
+    if is_there(path):
         if path.is_file() and path.suffix != ".safetensors":
             raise UserError(f"model {name!r} is a {path.suffix or 'bare'} file: give a .safetensors file or a folder")
         return path

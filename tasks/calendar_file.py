@@ -106,10 +106,12 @@ def _lora(value: str) -> str:
 def _words(value: str) -> str:
     if not value.strip():
         raise ValueError("a text that is not empty")
-    return value
+    return told.text(value)
 
 
 Words = Annotated[str, AfterValidator(_words)]
+Text = Annotated[str, AfterValidator(told.text)]
+Account = Annotated[str, AfterValidator(told.account)]
 Day = Annotated[date, BeforeValidator(_day)]
 Size = Literal["square", "portrait", "landscape", "story"]
 CatchUp = Literal["skip", "latest", "all"]
@@ -124,9 +126,9 @@ class Defaults(BaseModel):
     from_: Annotated[Day, Field(alias="from")] = BEGINNING
     until: Day = LAST_DAY
     catch_up: CatchUp = "latest"
-    negative: str | None = None  # None: what the settings say
-    hashtags: tuple[str, ...] = ()
-    account: str = ""  # the one of the settings
+    negative: Text | None = None  # None: what the settings say
+    hashtags: tuple[Text, ...] = ()
+    account: Account = ""  # the one of the settings
     size: Size = "portrait"
     candidates: Annotated[int, Field(ge=0, le=1000)] = 0  # 0: what the settings say
     guidance: Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)] | None = None  # None: what the settings say
@@ -151,8 +153,8 @@ class CalendarShot(Defaults):
     id: Annotated[str, AfterValidator(_id), Field(examples=["monday-walk"])]
     when: Annotated[Words, BeforeValidator(_when), Field(examples=["mon, thu"])]
     prompt: Annotated[Words, Field(examples=["a portrait of {{ token }} in the snow"])]
-    caption: str = ""
-    alt: str = ""
+    caption: Text = ""
+    alt: Text = ""
     init: str = ""
 
 

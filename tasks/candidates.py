@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -112,9 +113,14 @@ def from_folder(pictures: Sequence[Own], skipped: Sequence[Skipped], side: int, 
             path=picture.path.relative_to(artifacts.root.parent).as_posix(),
             prompt=picture.caption,
             number=number,
-            source=picture.source.name,
+            source=_told(picture.source),
             upscaled=picture.upscaled,
         )
         for number, picture in enumerate(pictures)
     ]
-    return Gathered(found, side, [(each.path.name, each.reason) for each in skipped])
+    return Gathered(found, side, [(_told(each.path), each.reason) for each in skipped])
+
+
+def _told(file: Path) -> str:
+    """A name as it can be written down: what is no UTF-8, as from old archives, becomes question marks."""
+    return os.fsencode(file.name).decode("utf-8", "replace")

@@ -16,6 +16,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from models.errors import UserError
+from models.files import is_there
 
 LONGEST = 20_000
 MOST = 1000
@@ -125,7 +126,7 @@ def _fraction(key: str) -> Fraction:
 def _lines(name: str, folder: Path) -> list[str]:
     """What may be drawn from a list: a line each, without comments and empty lines."""
     file = folder / f"{name}.txt"
-    if not file.is_file():
+    if not (is_there(file) and file.is_file()):
         known = sorted(str(each.relative_to(folder).with_suffix("").as_posix()) for each in folder.rglob("*.txt"))
         near = get_close_matches(name, known, n=1)
         hint = f"did you mean __{near[0]}__?" if near else "write that file, a phrase on each line"

@@ -178,9 +178,13 @@ def _by_identity(book: _Book, knobs: References, keep: int) -> tuple[np.ndarray,
     plain = identities(book.scores, book.candidates, left)
     # Own pictures are one character already, more or less; generated ones are several, and have to be told apart.
     made = not any(book.candidates[number].source for number in left)
-    vectors = choosing.main_directions(plain) if made and len(left) >= MANY else plain
+    by_core = knobs.identity == "core"
+    vectors = plain
+    if made and not by_core and len(left) >= MANY:
+        by_core = choosing.are_mostly_one(plain)
+        vectors = plain if by_core else choosing.main_directions(plain)
     least = max(keep, knobs.cluster_least)
-    if knobs.identity == "core":
+    if by_core:
         members = choosing.core(vectors, knobs.core_share, least)
         likeness = vectors @ _middle(vectors[members])
     else:

@@ -16,10 +16,12 @@ from sqlalchemy import Connection, insert, select, update
 
 from models.errors import UserError
 from tasks.store import Store, instant
-from tasks.tables import ACCOUNT
+from tasks.tables import ACCOUNT, ATTEMPT, POST
 
 LEASE = 600.0
 """Seconds that a claim lasts without being renewed: longer than any one call of a publisher is waited for."""
+HONEST = timedelta(seconds=2 * LEASE)
+"""A claim that ends later than this from now was made by a clock that was ahead, even where clocks differ a little."""
 COOL_DOWN, COOL_DOWN_MOST = 60.0, 6 * 3600.0
 """Seconds an account is left alone after a failure, doubled for each one in a row, and the most of it."""
 
@@ -54,12 +56,14 @@ class Standing:
         return self.person or (self.paused_until is not None and now < self.paused_until)
 
     def claimed(self, now: datetime) -> bool:
-        return self.claimed_until is not None and now < self.claimed_until
+        return self.claimed_until is not None and now < self.claimed_until <= now + HONEST
 
 
 def claim(connection: Connection, publisher: str, account: str, now: datetime, seconds: float = LEASE) -> Claim | None:
     """Take the account, if nobody holds it."""
-    _ensure(connection, publisher, account)
+    there = _ensure(connection, publisher, account)
+    if there["claimed_until"] > instant(now + HONEST):
+        _end(connection, there, now)
     made = Claim(publisher, account, secrets.token_hex(8))
     free = (ACCOUNT.c.claimed_by == "") | (ACCOUNT.c.claimed_until <= instant(now))
     until = instant(now + timedelta(seconds=seconds))
@@ -76,7 +80,8 @@ def while_held(
     own = (*_of(held.publisher, held.account), ACCOUNT.c.claimed_by == held.token)
     if connection.execute(update(ACCOUNT).where(*own).values(values)).rowcount != 1:
         raise LostClaimError(
-            f"another run publishes to {held.account} by now, since this one was away too long: leave it to that one"
+            f"another run publishes to {held.account} by now, or may, since this one was away too long or somebody let"
+            " the account go on: leave it to that one"
         )
 
 
@@ -124,10 +129,13 @@ def went_well(connection: Connection, publisher: str, account: str) -> None:
     connection.execute(update(ACCOUNT).where(*_of(publisher, account)).values({"failures": 0}))
 
 
-def resume(connection: Connection, publisher: str, account: str) -> None:
-    """Somebody has acted: go on at once."""
-    there = {"paused_until": "", "pause_why": "", "person": 0, "failures": 0}
-    connection.execute(update(ACCOUNT).where(*_of(publisher, account)).values(there))
+def resume(connection: Connection, publisher: str, account: str, now: datetime | None = None) -> None:
+    """Somebody has acted: go on at once, whoever held the account."""
+    values = {"paused_until": "", "pause_why": "", "person": 0, "failures": 0}
+    connection.execute(update(ACCOUNT).where(*_of(publisher, account)).values(values))
+    there = _row(connection, publisher, account)
+    if there:
+        _end(connection, there, now or datetime.now(UTC))
 
 
 def forget_claims(connection: Connection) -> None:
@@ -145,6 +153,25 @@ def standings(store: Store, account: str = "") -> list[Standing]:
     with store.reading() as connection:
         rows = connection.execute(query.where(ACCOUNT.c.name == account) if account else query).mappings()
         return [_standing(dict(row)) for row in rows]
+
+
+def _end(connection: Connection, there: dict[str, Any], now: datetime) -> None:
+    """Take the claim from its holder, who then gets past no fence.
+
+    A commit that is under way has its last fence behind it. So where one may be, the claim stays for as long as a commit
+    can take: else somebody could find nothing on the account yet and have the post sent again meanwhile.
+    """
+    publisher, account = there["publisher"], there["name"]
+    values = {"claimed_by": "", "claimed_until": "", "post": ""}
+    if there["claimed_by"] and _is_sending(connection, publisher, account):
+        values = {"claimed_until": min(there["claimed_until"], instant(now + timedelta(seconds=LEASE)))}
+    connection.execute(update(ACCOUNT).where(*_of(publisher, account)).values(values))
+
+
+def _is_sending(connection: Connection, publisher: str, account: str) -> bool:
+    query = select(POST.c.id).join_from(ATTEMPT, POST).where(ATTEMPT.c.revision == POST.c.revision)
+    mine = (ATTEMPT.c.publisher == publisher, POST.c.account == account, POST.c.state == "committing")
+    return connection.execute(query.where(*mine).limit(1)).first() is not None
 
 
 def _of(publisher: str, account: str) -> tuple[Any, Any]:

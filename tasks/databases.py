@@ -140,7 +140,8 @@ class Postgres:
             self.engine = create_engine(self._url, hide_parameters=True, pool_pre_ping=True, connect_args=how)
         except ModuleNotFoundError:
             raise UserError(
-                "PostgreSQL needs its driver: install restage[postgres], or leave the database to SQLite"
+                "PostgreSQL needs its driver: run make install in the folder with restage's source, or leave the database"
+                " to SQLite"
             ) from None
 
     def prepare(self) -> None:

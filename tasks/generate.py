@@ -9,6 +9,7 @@ from typing import Any
 from models import embeddings as words
 from models import provenance, registry
 from models.errors import UserError
+from models.files import is_there
 from models.fingerprint import pixel_hash
 from models.loading import Options
 from models.pictures import open_picture, rgb
@@ -100,7 +101,7 @@ def size(loaded: Loaded, machine: Machine) -> tuple[int, int]:
 
 
 def _lora(path: Path, weight: float) -> Lora:
-    if not path.is_file():
+    if not (is_there(path) and path.is_file()):
         raise UserError(f"there is no LoRA file at {path}: check the path")
     return Lora(str(path.resolve()), registry.file_hash(path), weight)
 

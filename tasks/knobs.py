@@ -209,8 +209,8 @@ class Review(Section):
 class Publishing(Section):
     publisher: Literal["folder", "instagram", "graph"] = "folder"
     dry_run: bool = True
-    account: str = ""
-    disclosure: str = ""
+    account: Annotated[str, AfterValidator(told.account)] = ""
+    disclosure: Annotated[str, AfterValidator(told.text)] = ""
     require_disclosure: bool = True
     ai_label: bool = True
     daily_cap: Annotated[int, Field(ge=0, le=1000)] = 10

@@ -40,6 +40,7 @@ def look_first(turn: Turn, post: Post, attempt: Attempt, sent: Parcel) -> Outcom
     if isinstance(verdict, Found) and verdict.sure:
         return record(turn.store, post, verdict.receipt, f"it is out already: {verdict.evidence}", now)
     with turn.writing() as connection:
+        attempt = _still(connection, post)
         if isinstance(verdict, Found):
             why = f"{verdict.evidence}: see on the account whether that is this post, and run restage resolve {post.id}"
             return Outcome(posts.move(connection, post, "needs a person", BY, why, at=now, problem=why), why)
@@ -48,18 +49,18 @@ def look_first(turn: Turn, post: Post, attempt: Attempt, sent: Parcel) -> Outcom
 
 
 def reconcile_one(turn: Turn, post: Post) -> Outcome:
-    """One look at a post of which nobody knows whether it is out."""
+    """One look at a post of which nobody knows whether it is out. `ChangedError` where somebody knows by now."""
     with turn.store.reading() as connection:
-        attempt, approval = attempts.get(connection, post), posts.approved(connection, post)
-    assert attempt and approval, "only what was approved and tried gets there"
+        attempt, approval = _still(connection, post), posts.approved(connection, post)
+    assert approval, "only what was approved gets there"
     try:
         sent = parcel(post, approval.content, turn.studio)
         verdict = turn.publisher.look(sent, attempt.prepared, _before(turn, post, attempt))
     except PublishError as error:
-        return _blind(turn, post, attempt, error)
+        return _blind(turn, post, error)
     if isinstance(verdict, Found):
         return record(turn.store, post, verdict.receipt, verdict.evidence, turn.now())
-    return _absent(turn, post, attempt, verdict.evidence)
+    return _absent(turn, post, verdict.evidence)
 
 
 def unknown(connection: Connection, turn: Turn, post: Post, why: str) -> Post:
@@ -111,11 +112,20 @@ def _before(turn: Turn, post: Post, attempt: Attempt) -> Before:
     return Before((min(post.content.when, now) - EARLIER).timestamp(), others=others)
 
 
-def _absent(turn: Turn, post: Post, attempt: Attempt, evidence: str) -> Outcome:
+def _still(connection: Connection, post: Post) -> Attempt:
+    """How far it is by now. A look takes a while, and what a person or a late receipt said meanwhile stands."""
+    posts.current(connection, post)
+    attempt = attempts.get(connection, post)
+    assert attempt, "only what was tried is looked for"
+    return attempt
+
+
+def _absent(turn: Turn, post: Post, evidence: str) -> Outcome:
     now, rules = turn.now(), turn.rules
-    seen = (*attempt.looks, Look(instant(now), evidence, absent=True))
-    times = sum(each.absent and not each.first for each in seen)
     with turn.writing() as connection:
+        attempt = _still(connection, post)
+        seen = (*attempt.looks, Look(instant(now), evidence, absent=True))
+        times = sum(each.absent and not each.first for each in seen)
         if turn.publisher.idempotent:
             attempts.change(connection, attempt, looks=(), next_at="")
             why = f"{evidence}, so it is sent again"
@@ -132,15 +142,18 @@ def _absent(turn: Turn, post: Post, attempt: Attempt, evidence: str) -> Outcome:
         return Outcome(posts.move(connection, post, "needs a person", BY, why, at=now, problem=why), why)
 
 
-def _blind(turn: Turn, post: Post, attempt: Attempt, error: PublishError) -> Outcome:
+def _blind(turn: Turn, post: Post, error: PublishError) -> Outcome:
     """A look that failed is no answer. Where they go on failing, a person sees more."""
     now, rules = turn.now(), turn.rules
-    seen = (*attempt.looks, Look(instant(now), str(error), absent=False))
-    times = sum(not each.absent for each in seen)
-    next_at = instant(now + timedelta(seconds=rules.looks[min(times, len(rules.looks)) - 1]))
-    with turn.writing() as connection:
-        if error.person or error.pause:  # it is the account that cannot be asked, and the post's looks do not count
+    if error.person or error.pause:
+        with turn.writing() as connection:  # by itself: the account asks for it, whatever became of the post
             turn_pause(connection, turn, error)
+    with turn.writing() as connection:
+        attempt = _still(connection, post)
+        seen = (*attempt.looks, Look(instant(now), str(error), absent=False))
+        times = sum(not each.absent for each in seen)
+        next_at = instant(now + timedelta(seconds=rules.looks[min(times, len(rules.looks)) - 1]))
+        if error.person or error.pause:  # it is the account that cannot be asked, and the post's looks do not count
             attempts.change(connection, attempt, next_at=next_at, error=str(error))
             return Outcome(post, str(error), person=error.person)
         attempts.change(connection, attempt, looks=seen, next_at=next_at, error=str(error))

@@ -48,6 +48,7 @@ prompt = "{{framing}} {{subject}}, {{background}}"  # each of these stands for t
 seed = {seed}              # another seed, other candidates
 candidates = {candidates:<14}# pictures made to choose from; 0: settings.toml's
 keep = 0                   # how many of them become the reference set; 0: settings.toml's
+identity = ""              # cluster where the words fit several characters, core where they fit one; empty: settings.toml's
 # guidance = 5.0           # how strictly the prompt is followed; without this line: settings.toml's
 # steps = 25               # denoising steps; without this line: settings.toml's
 

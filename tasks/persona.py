@@ -52,7 +52,7 @@ def _token(value: str) -> str:
 
 def _line(value: str) -> str:
     """A text may stand on several lines in the file; the text encoders see no difference."""
-    return " ".join(value.split())
+    return told.text(" ".join(value.split()))
 
 
 def _words(value: str) -> str:
@@ -105,6 +105,7 @@ class References(Part):
     seed: Annotated[int, Field(ge=0, le=MAX_SEED)] = 0
     candidates: Annotated[int, Field(ge=0, le=10_000)] = 0  # 0: what the settings say
     keep: Annotated[int, Field(ge=0, le=1000)] = 0  # 0: what the settings say
+    identity: Literal["", "cluster", "core"] = ""  # empty: what the settings say
     guidance: Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)] | None = None  # None: what the settings say
     steps: Annotated[int, Field(ge=1, le=MAX_STEPS)] | None = None  # None: what the settings say
     negative: Line | None = None  # None: what the settings say

@@ -9,13 +9,14 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 
 from models.errors import UserError
-from models.files import path_of
+from models.files import is_there, path_of
 from tasks.calendar_file import CalendarShot, lora_of
 from tasks.choices import expand
 from tasks.due import Due, Plan, Problem, Words, ahead, look, newest, sentence
 from tasks.persona import Persona
 from tasks.rules import WEEKDAYS
 from tasks.template import render
+from tasks.told import unseen
 
 LISTS = "wildcards"
 """The folder of the lists, beside the persona files."""
@@ -130,6 +131,9 @@ def hashtags(tags: Sequence[str]) -> tuple[str, ...]:
 
 def check(words: Words) -> None:
     """Whether Instagram takes texts like these."""
+    for name in ("prompt", "negative", "caption", "alt"):  # templates and lists can make what the file does not hold
+        if problem := unseen(getattr(words, name) or ""):
+            raise UserError(f"{name}: {problem}")
     if not words.prompt:
         raise UserError("prompt: comes out empty: write one that always says something")
     if len(words.post_text) > LONGEST_CAPTION:
@@ -154,7 +158,7 @@ def _init(each: Due, persona: Persona) -> tuple[Path | None, str]:
     if any(broken.id == name for broken in persona.calendar.broken):
         raise UserError(f"init: the shot {name!r} cannot be read: mend that one first")
     file = persona.file.parent / path_of(name)
-    if not file.is_file():
+    if not (is_there(file) and file.is_file()):
         raise UserError(
             f"init: {name!r} is no shot of this calendar, and there is no picture at {file}: check the name"
         )
@@ -167,7 +171,7 @@ def _loras(each: Due, persona: Persona) -> tuple[tuple[Path, float], ...]:
     found = []
     for name, weight in map(lora_of, each.entry.loras):
         places = [beside / path_of(name), beside.parent / path_of(name)]
-        file = next((place for place in places if place.is_file()), None)
+        file = next((place for place in places if is_there(place) and place.is_file()), None)
         if not file:
             raise UserError(f"loras: there is no file at {places[0]}: check the name")
         found.append((file, weight))

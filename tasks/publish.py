@@ -18,15 +18,15 @@ from sqlalchemy import Connection, select
 
 from models.errors import UserError
 from tasks import attempts, claims, deliver, looks, posts
-from tasks.attempts import Look
-from tasks.claims import Claim, LostClaimError
+from tasks.attempts import Attempt, Look
+from tasks.claims import Claim, LostClaimError, Standing
 from tasks.life import IN_FLIGHT
 from tasks.pace import DAY, Pace
 from tasks.post import ChangedError, Post
 from tasks.publishers.base import Publisher, Receipt
 from tasks.store import Store, instant
 from tasks.tables import ATTEMPT, POST
-from tasks.turns import BY, Clock, Outcome, Rules, Turn, clock
+from tasks.turns import BY, Clock, Outcome, Rules, Turn, clock, reread
 
 AT_ONCE = 50
 """Posts of an account that are looked through for one that may go out."""
@@ -103,7 +103,7 @@ def publish(run: Run) -> Report:
     for name, account in _accounts(run):
         while _turn(run, name, account, report):
             pass
-    report.waiting += _late(run)
+    report.waiting += [*_late(run), *_overtaken(run, report)]
     stay(run, report)
     return report
 
@@ -250,8 +250,16 @@ def _mended(turn: Turn, everything: bool = False) -> list[Outcome]:
         return found
     for post, attempt in tried:
         if attempt and attempt.publisher == held.publisher and (everything or attempt.due(turn.now())):
-            found.append(looks.reconcile_one(turn, post))
+            found.append(_looked(turn, post))
     return found
+
+
+def _looked(turn: Turn, post: Post) -> Outcome:
+    """Who settled it while this run looked, in person or by a late receipt, knows better; the other posts come next."""
+    try:
+        return looks.reconcile_one(turn, post)
+    except ChangedError:
+        return Outcome(reread(turn.store, post), "settled by somebody else while this run looked for it")
 
 
 def _next(run: Run, turn: Turn, report: Report) -> Post | None:
@@ -262,13 +270,12 @@ def _next(run: Run, turn: Turn, report: Report) -> Post | None:
         sent = attempts.sent_since(connection, held.publisher, held.account, now - max(DAY, pace.spacing))
     found = [each for each in _approved(run, held.account, now) if not _too_late(pace, each, now) or run.post]
     if found and standing.paused(now):
-        until = None if standing.person else standing.paused_until
-        _wait(report, Waiting(held.account, standing.why, until, person=standing.person))
+        _wait(report, _resting(standing, found[0] if run.post else None))
         return None
     for post in found:
         with run.store.reading() as connection:
             attempt = attempts.get(connection, post)
-        if attempt and not attempt.due(now):
+        if attempt and not attempt.due(now) and not (run.post and _is_wrong(attempt, now)):
             until = datetime.fromisoformat(attempt.next_at)
             _wait(report, Waiting(held.account, f"post {post.id} is tried again then ({attempt.error})", until, post))
             continue
@@ -278,6 +285,22 @@ def _next(run: Run, turn: Turn, report: Report) -> Post | None:
         _wait(report, Waiting(held.account, wait[1], wait[0], post))
         return None
     return None
+
+
+def _resting(standing: Standing, post: Post | None) -> Waiting:
+    """That an account is left alone; of a post that was asked for by name, why it stays where it is."""
+    start = f"post {post.id} stays approved, since " if post else ""
+    if standing.person:
+        why = f"{start}{standing.why}; then run restage account {standing.account} --resume"
+        return Waiting(standing.account, why, None, post, person=True)
+    why = f"{start}the account is left alone until then ({standing.why})"
+    return Waiting(standing.account, why, standing.paused_until, post)
+
+
+def _is_wrong(attempt: Attempt, now: datetime) -> bool:
+    """Whether the next try lies further ahead than any failure puts it off: then a clock was wrong that wrote it."""
+    longest = deliver.AGAIN * 2.0 ** min(attempt.tries, 20)  # twice what is usual, as clocks differ
+    return attempt.next_at > instant(now + longest)
 
 
 def _approved(run: Run, account: str, now: datetime) -> Sequence[Post]:
@@ -305,6 +328,14 @@ def _late(run: Run) -> Iterator[Waiting]:
             yield Waiting(
                 post.content.account, f"post {post.id} was due on {due}: give it another day, or --now", None, post
             )
+
+
+def _overtaken(run: Run, report: Report) -> Iterator[Waiting]:
+    """One that was asked for by name, and about which a person was quicker."""
+    if run.post and run.post not in [each.post.id for each in report.outcomes]:
+        post = posts.get(run.store, run.post)
+        if post.state != "approved":
+            yield Waiting(post.content.account, f"post {post.id} is {post.state} by now: look at it again", None, post)
 
 
 def _next_look(run: Run) -> datetime | None:

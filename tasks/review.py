@@ -7,7 +7,6 @@ where it is another one by now: nobody decides on what they have not seen.
 from __future__ import annotations
 
 import getpass
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -27,12 +26,10 @@ from tasks.ready import ready
 from tasks.rules import settled
 from tasks.settings import Loaded
 from tasks.store import Store
+from tasks.told import ACCOUNT, UNSEEN
 
 EDITABLE: tuple[State, ...] = (*OPEN, "rejected", "failed")
 """Where surely nothing went out, so that other content can do no harm. What may be out already is settled first."""
-ACCOUNT = re.compile(r"\w[\w.-]{0,63}", re.ASCII)
-UNSEEN = re.compile(r"[\x00-\x09\x0b-\x1f\x7f\ud800-\udfff]")
-"""Characters that no database, file or page takes; a line's end is none of them."""
 LONGEST_WHY = 1000
 UNDONE = "taken back: "
 

@@ -11,7 +11,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from pydantic_settings.sources import DotEnvSettingsSource, EnvSettingsSource
 
 from models.errors import UserError
-from models.files import path_of
+from models.files import is_there, path_of
 from tasks import told
 from tasks.knobs import (
     PREFIX,
@@ -81,7 +81,7 @@ class Loaded:
     def place(self, name: str) -> str:
         """A model's name as it is, or as a path where there is such a file beside the settings."""
         beside = self.folder / path_of(name) if name and name != "toybox" else None
-        return str(beside) if beside and beside.exists() else name
+        return str(beside) if beside and is_there(beside) else name
 
     def with_training(self, **said: int) -> "Loaded":
         """With these knobs of [training] in place of the file's; 0 leaves one as it is."""
@@ -103,9 +103,14 @@ class Loaded:
                 yield name, shown, self.origins.get(name, "default")
 
 
+def file_of(path: Path | None = None) -> Path:
+    """The settings file that is meant: the one that is given, or RESTAGE_SETTINGS', or the one that lies here."""
+    return path_of(path or os.environ.get("RESTAGE_SETTINGS") or "settings.toml")
+
+
 def load(path: Path | None = None) -> Loaded:
     """Read the settings: environment before env file before secrets directory before settings.toml before defaults."""
-    file = path_of(path or os.environ.get("RESTAGE_SETTINGS") or "settings.toml")
+    file = file_of(path)
     if not file.is_file():
         raise UserError(f"there is no settings file at {file}: go to the folder that has one, or give --settings FILE")
     folder = file.resolve().parent

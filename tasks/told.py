@@ -14,6 +14,11 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 
 from models.errors import UserError
 
+ACCOUNT = re.compile(r"\w[\w.-]{0,63}", re.ASCII)
+"""Any network's name of an account. None of them leads out of the folder that is called by it."""
+UNSEEN = re.compile(r"[\x00-\x09\x0b-\x1f\x7f\ud800-\udfff]")
+"""Characters that no database, file or page takes; a line's end is none of them."""
+LAYOUT = str.maketrans("\t\r", "  ")  # in a file these only indent a text and end its lines
 SHOWN = 80  # characters of a wrong value; a whole prompt would bury the sentence
 KINDS = {
     "int": "a whole number",
@@ -73,6 +78,26 @@ def zone(value: str) -> str:
         close = get_close_matches(value, sorted(available_timezones()), n=1)
         raise ValueError(f"the name of a time zone, such as {close[0] if close else 'Europe/Berlin'}")
     return value
+
+
+def account(value: str) -> str:
+    """A validator: the name of an account, or nothing."""
+    if value and not ACCOUNT.fullmatch(value):
+        raise ValueError("the name of an account, in letters, digits, _, . and -, without @")
+    return value
+
+
+def text(value: str) -> str:
+    """A validator: a text that every database and page takes."""
+    if problem := unseen(value):
+        raise mistake(problem)
+    return value
+
+
+def unseen(value: str) -> str:
+    """What is wrong with a text that holds a character which no database takes; nothing where all is well."""
+    found = UNSEEN.search(value.translate(LAYOUT))
+    return f"holds the unseen character U+{ord(found[0]):04X}: take it out" if found else ""
 
 
 def cron(value: str) -> str:

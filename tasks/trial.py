@@ -11,12 +11,14 @@ from typing import Literal
 
 from sqlalchemy import insert, select
 
+from models.errors import UserError
+from tasks import tables
 from tasks.publishers.base import Publisher
 from tasks.store import Store
-from tasks.tables import ACCOUNT, ALL, APPLIED, ATTEMPT
+from tasks.told import ACCOUNT
 
 REHEARSALS = "rehearsals"
-LEFT = (APPLIED, ATTEMPT, ACCOUNT)
+LEFT = (tables.APPLIED, tables.ATTEMPT, tables.ACCOUNT)
 """What a trial begins without: how far the real publication is and how the real accounts stand mean nothing there."""
 
 
@@ -27,7 +29,7 @@ def trial(store: Store) -> Iterator[Store]:
         copy = Store.open("", Path(folder))
         try:
             with store.reading() as source, copy.writing() as target:
-                for table in ALL.sorted_tables:
+                for table in tables.ALL.sorted_tables:
                     rows = [] if table in LEFT else [dict(row) for row in source.execute(select(table)).mappings()]
                     if rows:
                         target.execute(insert(table), rows)
@@ -46,6 +48,11 @@ class Rehearsal:
         self._known: dict[str, Publisher] = {}
 
     def open(self, name: str, account: str) -> Publisher:
+        if not ACCOUNT.fullmatch(account):  # it becomes a folder, and an old store may hold any name
+            raise UserError(
+                f"{account[:60]!r} is no name of an account: use letters, digits, _, . and - in publishing.account and"
+                " in the calendar"
+            )
         from tasks.publishers.stand_in.rehearsal import rehearsal
 
         if account not in self._known:

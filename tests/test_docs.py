@@ -15,6 +15,8 @@ import typer
 from typer.main import get_command
 
 from flows.cli import app
+from flows.demo import PAGE
+from flows.serve import LOCK
 from models.loading import Memory
 from tasks import backup, gates, persona, ready, rendering, store, trial, versions
 from tasks.calendar_file import Calendar, CalendarShot
@@ -258,6 +260,8 @@ def test_the_guide_says_what_lies_in_the_studio() -> None:
         trial.REHEARSALS,
         store.FILE,
         *backup.LEFT,
+        LOCK,
+        PAGE,
     }
     assert named == places | {"artifacts", "references", "trainings", "grids", "logs"}
 

@@ -94,6 +94,20 @@ def test_what_cannot_be_made_does_not_keep_what_is_approved(place: Path) -> None
     assert "not valid TOML" in daily("pip", known).failures[0]
 
 
+def test_a_fault_of_a_driver_does_not_either(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("no kernel image is available")
+
+    shots(place, SHOT)
+    known = load(place / "settings.toml")
+    with closing(Store.open("", known.studio)) as store:
+        approved(store, known.studio, 1)
+    monkeypatch.setattr("flows.daily.make", broken)
+    with pytest.raises(RuntimeError, match="no kernel image"):
+        daily("pip", known, now=NOON)
+    assert states(place) == ["published"]
+
+
 def test_only_who_says_so_has_posts_approved_without_a_person(place: Path) -> None:
     shots(place, SHOT)
     known = load(place / "settings.toml")

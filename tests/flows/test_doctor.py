@@ -132,6 +132,23 @@ def test_an_account_needs_a_session_that_only_its_owner_reads(folder: Path) -> N
     assert "s3cr3t" not in check.line + open_to_all.line
 
 
+def test_a_token_that_is_missing_belongs_where_doctor_says(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = folder / "settings.toml"
+    text = file.read_text().replace("dry_run = true", "dry_run = false")
+    file.write_text(text.replace('publisher = "folder"', 'publisher = "graph"'))
+    monkeypatch.delenv("RESTAGE_SECRETS__GRAPH_TOKEN", raising=False)
+    missing = only(doctor.account(load(file)))
+    place = folder / "secrets" / "graph_token"
+    assert (missing.good, missing.said) == (False, "secrets.graph_token is not set")
+    assert missing.remedy == f"set RESTAGE_SECRETS__GRAPH_TOKEN, or write it to {place}"
+    place.parent.mkdir()
+    place.write_text("s3cr3t\n")
+    assert only(doctor.account(load(file))).line == "✓ account: a Graph token is set"
+    place.unlink()
+    monkeypatch.setenv("RESTAGE_SECRETS__GRAPH_TOKEN", "s3cr3t")
+    assert only(doctor.account(load(file))).good
+
+
 def test_a_model_that_is_not_here_is_wrong_only_where_it_is_the_settings_own(folder: Path) -> None:
     persona = folder / "prompts" / "pip.toml"
     persona.write_text(persona.read_text().replace('model = ""', 'model = "owner/model"'))

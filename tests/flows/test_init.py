@@ -22,6 +22,7 @@ def test_what_it_writes_is_read_by_every_command(tmp_path: Path) -> None:
     settings = load(folder / "settings.toml").settings
     assert settings.models.name == SDXL
     assert settings.models.clip != "toybox"
+    assert settings.models.variant == "fp16", "half the download"
     assert (settings.schedule.cron, settings.schedule.timezone) == ("5 7 * * *", "Europe/Berlin")
     assert (settings.publishing.publisher, settings.publishing.account) == ("instagram", "mara_daily")
     assert settings.publishing.dry_run
@@ -34,6 +35,7 @@ def test_the_defaults_work_offline_and_publish_nothing(tmp_path: Path) -> None:
     init(Answers(tmp_path))
     settings = load(tmp_path / "settings.toml").settings
     assert (settings.models.name, settings.models.clip, settings.publishing.publisher) == ("toybox", "toybox", "folder")
+    assert settings.models.variant == "", "nobody knows which weights another model comes with"
 
 
 def test_nothing_that_is_there_is_overwritten(tmp_path: Path) -> None:
@@ -70,8 +72,8 @@ def test_a_mistake_leaves_nothing_behind(wrong: dict[str, str], says: str, tmp_p
 @given(text=st.text(st.characters(exclude_categories=["C", "Zl", "Zp", "Zs"]), max_size=20))
 def test_whatever_is_typed_is_what_is_read(text: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = tmp_path_factory.mktemp("any")
-    init(Answers(folder, account=text))
-    assert load(folder / "settings.toml").settings.publishing.account == text
+    init(Answers(folder, model=f"m{text}"))
+    assert load(folder / "settings.toml").settings.models.name == f"m{text}"
 
 
 def test_without_a_terminal_nothing_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -273,13 +273,16 @@ def test_own_pictures_are_filtered_too_and_bad_files_named(place: Path, own: Pat
     draw(own, 8)
     for number in (1, 4, 6):
         (own / f"{number}.jpg").write_bytes(b"\xff\xd8\xff broken")
+    (own / "7.jpg").rename(own / os.fsdecode(b"b\xe4r.jpg"))  # as old archives and shares write names
+    (own / os.fsdecode(b"notiz\xe4.txt.pdf")).write_bytes(b"")
     done = restage("references", "pip")
     assert done.exit_code == 0, done.output
     made = current(place)
     assert len(made.choice.verdicts) == 5
-    assert [name for name, _ in made.skipped] == ["1.jpg", "4.jpg", "6.jpg"]
+    assert [name for name, _ in made.skipped] == ["1.jpg", "4.jpg", "6.jpg", "notiz\N{REPLACEMENT CHARACTER}.txt.pdf"]
+    assert "b\N{REPLACEMENT CHARACTER}r.jpg" in {each.candidate.source for each in made.choice.verdicts}
     page = (place / "studio" / "references" / "pip" / made.id / "report.html").read_text()
-    assert "Files that could not be used (3)" in page
+    assert "Files that could not be used (4)" in page
 
 
 def test_an_empty_folder_is_one_sentence(place: Path, own: Path) -> None:

@@ -63,6 +63,22 @@ def test_in_a_flow_run_it_is_tried_again_where_that_can_help(prefect: None, monk
     assert calls == [1, 1]
 
 
+def test_whatever_a_persona_is_called_its_page_is_shown(prefect: None) -> None:
+    from prefect import flow
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
+
+    @flow
+    def short() -> None:
+        steps.show("day-My_fox", "# Here", "The day of My_fox")
+        steps.show("!", "# Here", "What has no name at all stops nothing")
+
+    short()
+    with get_client(sync_client=True) as client:
+        wanted = ArtifactFilter(key=ArtifactFilterKey(any_=["day-my-fox"]))
+        assert [each.data for each in client.read_artifacts(artifact_filter=wanted)] == ["# Here"]
+
+
 @pytest.mark.slow
 def test_a_users_mistake_is_not_tried_again(prefect: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(steps, "RETRY_SECONDS", 0)

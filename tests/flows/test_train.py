@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+from flows import lock
 from flows.cli import app
 from flows.train import train
 from models import embeddings
@@ -191,6 +192,13 @@ def test_killed_in_the_middle_it_ends_in_the_same_bits(trained: tuple[Path, Resu
     assert known(ready)[0].id == known(trained[0])[0].id
 
 
+def test_what_another_process_learns_just_now_is_left_to_it(trained: tuple[Path, Result], ready: Path) -> None:
+    place = Desk(ready / "studio", "pip").place(training_of(trained[0]).lesson.id)
+    with lock.hold(place / ".lock", {}):
+        assert f"pip is being trained already, by process {os.getpid()}: wait for it" in fails(ready)
+    assert not list(place.glob("*.json")), "nothing was begun"
+
+
 def test_more_steps_go_on_from_where_it_was(done: Path) -> None:
     first = training_of(done)
     outcome = train("pip", said(done, "steps = 8", "steps = 12"))
@@ -239,8 +247,9 @@ def test_rounds_make_references_with_what_was_learned(ready: Path) -> None:
     outcome = train("pip", load(ready / "settings.toml"), rounds=2)
     assert outcome.training.lesson.round == 2
     assert len(known(ready)) == 2
-    prompts = [c.candidate.prompt for c in _set(ready, outcome.training).choice.verdicts]
-    assert all("<pip>" in prompt for prompt in prompts)
+    made = _set(ready, outcome.training)
+    assert all("<pip>" in each.candidate.prompt for each in made.choice.verdicts)
+    assert made.settings["identity"] == "core", "the word says who it is: only strays are left out"
 
 
 def _set(place: Path, training: Training):  # type: ignore[no-untyped-def]

@@ -1,7 +1,7 @@
 """What may stand in the calendar of a persona file, and the sentence for every mistake."""
 
 import tomllib
-from datetime import date, time
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 
 import pytest
@@ -10,9 +10,18 @@ from hypothesis import strategies as st
 
 from models.errors import UserError
 from tasks.calendar_file import BEGINNING, LAST_DAY, Calendar, CalendarShot, Defaults
+from tasks.due import Plan
 from tasks.new_persona import write_new
 from tasks.persona import load
+from tasks.plan import plan
 from tests.tasks.calendars import TOP, pip
+
+UNTAKEN = {chr(code) for code in (*range(32), 127)} - set("\t\r\n")
+
+
+def made(folder: Path, *shots: dict[str, object]) -> Plan:
+    noon = datetime(2026, 11, 23, 12, tzinfo=UTC)
+    return plan(pip(folder, *shots), noon - timedelta(days=1), noon)
 
 
 def test_a_persona_without_a_calendar_has_nothing_due(tmp_path: Path) -> None:
@@ -94,6 +103,8 @@ FILE_MISTAKES = [
     ("[calendar]\nhemisphere = 'west'", "use one of north, south"),
     ("[calendar]\nseed = -1", "calendar.seed = -1 is not allowed: use 0 or more"),
     ("[calendar]\nhashtags = 'a'", "calendar.hashtags = 'a' is not allowed: use a list in square brackets"),
+    ("[calendar]\naccount = '@pip'", "calendar.account = '@pip' is not allowed: use the name of an account, in letters, digits"),
+    ('[calendar]\nnegative = "a\\u0000b"', "calendar.negative holds the unseen character U+0000: take it out"),
     ("[calendar]\nshot = 3", "calendar.shot is no list of shots: write each of them under a heading [[calendar.shot]]"),
     ("[calendar.shot]\nid = 'x'", "calendar.shot is no list of shots"),
     ("[calendar]\nprompt = 'x'", "key calendar.prompt is unknown"),
@@ -133,6 +144,16 @@ SHOT_MISTAKES = [
     ({"steps": 0}, "steps = 0 is not allowed: use 1 or more"),
     ({"hashtags": [1]}, "hashtags.0 = 1 is not allowed: use a text"),
     ({"timezone": "UTC"}, "key timezone is unknown"),
+    (
+        {"account": "../../../escaped"},
+        "account = '../../../escaped' is not allowed: use the name of an account, in letters",
+    ),
+    ({"account": "a\u0000b"}, "account = 'a\\x00b' is not allowed: use the name of an account"),
+    ({"prompt": "a fox\u0000"}, "prompt holds the unseen character U+0000: take it out"),
+    ({"negative": "\u0001"}, "negative holds the unseen character U+0001"),
+    ({"caption": "a\u0000b"}, "caption holds the unseen character U+0000"),
+    ({"alt": "a\u001bb"}, "alt holds the unseen character U+001B"),
+    ({"hashtags": ["a", "b\u0008"]}, "hashtags.1 holds the unseen character U+0008"),
 ]
 
 
@@ -145,6 +166,42 @@ def test_a_shot_that_cannot_be_read_keeps_no_other_from_being_read(
     (broken,) = calendar.broken
     assert broken.problem.startswith(sentence)
     assert broken.id == str(shot.get("id", "s1"))
+
+
+def test_tabs_and_the_line_ends_of_windows_are_no_characters_of_a_text(tmp_path: Path) -> None:
+    (due,) = made(tmp_path, {"caption": "a\tb\r\n\tc", "alt": "a\tb", "prompt": "a\tfox"}).due
+    assert (due.words.caption, due.words.alt, due.words.prompt) == ("a b\nc", "a b", "a fox")
+
+
+@pytest.mark.parametrize("key", ["prompt", "negative", "caption", "alt"])
+def test_what_a_template_or_a_list_makes_is_looked_at_too(key: str, tmp_path: Path) -> None:
+    (tmp_path / "prompts" / "wildcards").mkdir(parents=True)
+    (tmp_path / "prompts" / "wildcards" / "bell.txt").write_bytes(b"a\x07b")
+    shots = [{key: "{{ 'a\\x00b' }}"}, {key: "a __bell__"}]
+    assert [str(each).partition("shot ")[2] for each in made(tmp_path, *shots).problems] == [
+        f"'s{number}': {key}: holds the unseen character U+{code}: take it out"
+        for number, code in enumerate(("0000", "0007"))
+    ]
+
+
+@given(st.text(max_size=40), st.sampled_from(["prompt", "caption", "alt"]))
+@settings(deadline=None, max_examples=60)
+def test_what_is_read_can_be_kept(text: str, key: str) -> None:
+    (shot,) = Calendar.model_validate({"shot": [{"id": "s", "when": "daily", "prompt": "a fox"} | {key: text}]}).shot
+    held = sorted(set(text) & UNTAKEN)
+    if isinstance(shot, CalendarShot):
+        assert not held
+    else:
+        assert held or not text.strip()
+
+
+@given(st.text(max_size=70))
+def test_an_account_is_one_name_and_no_way_elsewhere(name: str) -> None:
+    try:
+        found = Defaults.model_validate({"account": name}).account
+    except ValueError:
+        return
+    assert found == "" or (Path("studio") / found).resolve().parent == Path("studio").resolve()
 
 
 def test_a_shot_without_an_id_is_known_by_its_number(tmp_path: Path) -> None:

@@ -62,6 +62,37 @@ def test_work_that_goes_on_renews_the_claim(store: Store) -> None:
     assert take(store, later + timedelta(seconds=LEASE)) is not None
 
 
+@pytest.mark.parametrize("ahead", [timedelta(days=1), timedelta(days=4000)])
+def test_a_claim_of_a_clock_that_was_ahead_is_nobodys(store: Store, ahead: timedelta) -> None:
+    old = take(store, NOW + ahead)
+    assert old and not standing(store).claimed(NOW)
+    new = take(store)
+    assert new and standing(store).claimed(NOW)
+    with pytest.raises(LostClaimError), store.writing() as connection:
+        claims.while_held(connection, old, NOW)
+    assert take(store) is None
+
+
+def test_clocks_may_differ_a_little(store: Store) -> None:
+    assert take(store, AFTER) is not None
+    assert take(store) is None and standing(store).claimed(NOW)
+
+
+def test_who_lets_the_account_go_on_takes_the_claim_too(store: Store) -> None:
+    old = take(store)
+    assert old
+    with store.writing() as connection:
+        claims.resume(connection, "folder", "pip", NOW)
+        claims.resume(connection, "folder", "never seen", NOW)
+    new = take(store)
+    assert new
+    with pytest.raises(LostClaimError, match="somebody let the account go on"), store.writing() as connection:
+        claims.while_held(connection, old, NOW)
+    with store.writing() as connection:
+        claims.release(connection, old)
+        assert claims.is_held(connection, new)
+
+
 def test_failures_in_a_row_are_waited_for_longer_and_longer(store: Store) -> None:
     with store.writing() as connection:
         waits = [claims.failed(connection, "folder", "pip", "no answer", NOW) for _ in range(12)]

@@ -134,6 +134,8 @@ MISTAKES = [
     ('class_word = "fox"', 'class_word = " "', "class_word = ' ' is not allowed: use a text that is not empty"),
     ('"character"', '"person"', "kind = 'person' is not allowed: use one of character, object, style"),
     ('"a teal fox"', '"<pip> the fox"', "subject holds <pip>, which no model knows yet: describe it in ordinary words"),
+    ('"a teal fox"', '"a teal\\u0000 fox"', "subject holds the unseen character U+0000: take it out"),
+    ("", "[references]\nprompt = \"{subject}\\u0001\"", "references.prompt holds the unseen character U+0001: take it out"),
     ('"a teal fox"', '"a fox', "is not valid TOML: illegal character '\\n' (at line 6, column 17)"),
     ("", "seed = 3", "key seed is unknown here: put it in [references]"),
     ("", "[calender]\na = 1", "section calender is unknown: did you mean calendar?"),

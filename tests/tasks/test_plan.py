@@ -199,6 +199,19 @@ def test_a_shot_can_start_from_a_file_beside_the_persona(today: Make, tmp_path: 
     assert (found.init, found.init_key) == ((tmp_path / "prompts" / "sketch.png").resolve(), "")
 
 
+LONG = "x" * 300
+
+
+@pytest.mark.parametrize("shot", [{"init": LONG}, {"loras": [LONG + ".safetensors"]}, {"prompt": f"__{LONG}__"}])
+def test_a_name_that_the_system_cannot_even_look_for_stops_one_shot_only(
+    shot: dict[str, Any], today: Make, tmp_path: Path
+) -> None:
+    (tmp_path / "prompts" / "wildcards").mkdir(parents=True)
+    found = today({}, {"id": "bad"} | shot)
+    assert [each.shot for each in found.due] == ["s0"]
+    assert "cannot be looked at (file name too long): check the name" in str(found.problems[0])
+
+
 def test_a_shot_can_start_from_what_another_became_last(today: Make) -> None:
     found = today(
         {"id": "sketch", "when": "sun"}, {"id": "picture", "init": "sketch"}, {"id": "later", "init": "picture"}

@@ -186,9 +186,10 @@ def test_where_a_person_has_to_log_in_nothing_goes_on_until_then(scene: Scene, c
     scene.publisher.wrong = {call: [PublishError("log in first", person=True)]}
     report = scene.run()
     assert (scene.now(post).state, scene.now(other).state) == ("approved", "approved")
-    assert [each.why for each in report.waiting] == ["log in first"]
+    said = f"log in first; then run restage account {ACCOUNT} --resume"
+    assert [each.why for each in report.waiting] == [said]
     assert report.in_need == [f"post {post.id}: log in first"]
-    assert scene.run().in_need == [f"{ACCOUNT}: log in first"]
+    assert scene.run().in_need == [f"{ACCOUNT}: {said}"]
     scene.clock.sleep(5 * 86400)
     scene.run()
     assert len(scene.publisher.sent) == (call == "commit")
@@ -204,7 +205,7 @@ def test_an_account_that_asks_for_a_pause_gets_it(scene: Scene) -> None:
     scene.publisher.wrong = {"prepare": [PublishError("wait", pause=7200.0)]}
     scene.run()
     scene.clock.sleep(7100)
-    assert [each.why for each in scene.run().waiting] == ["wait"]
+    assert [each.why for each in scene.run().waiting] == ["the account is left alone until then (wait)"]
     scene.clock.sleep(200)
     scene.run()
     assert scene.now(post).state == "published"

@@ -319,10 +319,10 @@ def test_after_a_failure_it_starts_from_the_beginning(one: Store, post: Post) ->
     assert review.approve(one, failed, "ann").state == "approved", "seen by its name, as the terminal does"
     failed = into(one, posts.get(one, post.id), "preparing", "failed")
     again = review.reopen(one, failed, "ann")
-    assert (again.state, again.revision, again.content, again.problem) == ("awaiting review", 2, post.content, "")
+    assert (again.state, again.revision, again.content, again.problem) == ("awaiting review", 3, post.content, "")
     assert posts.approval(one, again) is None
     failed = into(one, review.approve(one, again, "ann"), "preparing", "failed")
     rejected = review.reject(one, failed, "ann", "enough")
-    assert review.undo(one, rejected, "ann").revision == 3
+    assert review.undo(one, rejected, "ann").revision == 4
     with pytest.raises(UserError, match="only one that failed"):
         review.reopen(one, posts.get(one, post.id), "ann")

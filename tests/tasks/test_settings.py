@@ -107,6 +107,8 @@ def test_every_secret_can_be_set_by_its_variable(file: Path, monkeypatch: pytest
         ("[rendering]\nsampler = 'eulr'", "rendering.sampler = 'eulr' is not allowed: use one of euler, euler a"),
         ("[review]\nautomatic = 'perhaps'", "review.automatic = 'perhaps' is not allowed: use true or false"),
         ("[publishing]\npublisher = 'x'", "publishing.publisher = 'x' is not allowed: use one of folder, instagram, graph"),
+        ("[publishing]\naccount = '../escaped'", "publishing.account = '../escaped' is not allowed: use the name of an account"),
+        ('[publishing]\ndisclosure = "a\\u0000"', "publishing.disclosure holds the unseen character U+0000: take it out"),
         ("[schedule]\ncron = 'daily'", "schedule.cron = 'daily' is not allowed: use five cron fields"),
         ("[schedule]\ntimezone = 'Europe/Berln'", "'Europe/Berln' is not allowed: use the name of a time zone"),
         ("[models", "settings.toml is not valid TOML: "),

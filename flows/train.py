@@ -41,7 +41,7 @@ class Outcome:
 def train(persona: str, loaded: Loaded, use: bool = False, rounds: int = 0) -> Outcome:
     """Teach the model the persona's word. The version becomes the current one if it is better or equal, or with `use`.
 
-    With several rounds, references are made again with what was learned, and learned from again.
+    With several rounds, references are made again with what was learned, and learned from again, until that brings nothing.
     """
     processes.join()
     who = personas.find(persona, loaded.folder)
@@ -57,7 +57,7 @@ def train(persona: str, loaded: Loaded, use: bool = False, rounds: int = 0) -> O
             raise SystemExit(0)  # the leading process does the rest
         done = register_best(learned, who, loaded, use)
         page = tell(done, loaded)
-        if enough_rounds(distances, knobs):
+        if enough_rounds(distances, knobs) or not done.current:  # a worse word makes worse references
             return Outcome(done, page)
         word = loaded.studio / done.best.word
         chosen = references.references(who.name, loaded, word=word, round=len(distances) + 1).made

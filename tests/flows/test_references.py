@@ -258,7 +258,11 @@ def own(place: Path) -> Path:
     folder = place / "prompts" / "mine"
     folder.mkdir()
     text = (place / "prompts" / "pip.toml").read_text()
-    text = text.replace('source = "generate"', 'source = "folder"').replace('folder = ""', 'folder = "mine"', 1)
+    text = (
+        text.replace('identity = "core"', 'identity = ""')
+        .replace('source = "generate"', 'source = "folder"')
+        .replace('folder = ""', 'folder = "mine"', 1)
+    )
     (place / "prompts" / "pip.toml").write_text(text)
     return folder
 
@@ -354,7 +358,11 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Verdict]:
     mine = folder / "prompts" / "mine"
     mine.mkdir(parents=True)
     text = (REPOSITORY / "prompts" / "pip.toml").read_text()
-    text = text.replace('source = "generate"', 'source = "folder"').replace('folder = ""', 'folder = "mine"', 1)
+    text = (
+        text.replace('identity = "core"', 'identity = ""')
+        .replace('source = "generate"', 'source = "folder"')
+        .replace('folder = ""', 'folder = "mine"', 1)
+    )
     (folder / "prompts" / "pip.toml").write_text(text)
     scenes = [scene for scene in world.SCENES if scene not in ("night", "sea")]
     for number in range(18):

@@ -140,12 +140,16 @@ def measured(character: Character, name: str, steps: int, studio: Studio) -> dic
 
 
 def summary(rows: Sequence[dict[str, Any]]) -> dict[str, dict[str, float]]:
-    """Means over the characters for whom every way is known, so that rows can be compared."""
+    """Means over the characters for whom every way is known, so that rows can be compared.
+
+    `less` is how much less of the traits than as it comes, over the same characters, and `error` that mean's standard error.
+    """
     by_way: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
         by_way.setdefault(row["way"], []).append(row)
     whole = set.intersection(*({row["character"] for row in found} for found in by_way.values())) if by_way else set()
-    found = {}
+    found: dict[str, dict[str, float]] = {}
+    usual = {row["character"]: row["traits"] for row in by_way.get("as it comes", [])}
     for way, each in by_way.items():
         known = [row for row in each if row["character"] in whole]
         if known:
@@ -153,6 +157,9 @@ def summary(rows: Sequence[dict[str, Any]]) -> dict[str, dict[str, float]]:
             found[way] = {name: float(np.mean([row[name] for row in known])) for name in names} | {
                 "characters": len(known)
             }
+            less = [usual[row["character"]] - row["traits"] for row in known if row["character"] in usual]
+            if len(less) > 1 and way != "as it comes":
+                found[way] |= {"less": float(np.mean(less)), "error": float(np.std(less, ddof=1) / len(less) ** 0.5)}
     return found
 
 

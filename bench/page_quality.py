@@ -77,13 +77,22 @@ def ablations(found: Result) -> Told:
     rows = found["summary"]
     usual = rows["as it comes"]
     table = [
-        ["trained", "characters", "traits right", "scene and framing obeyed", "accessory obeyed", "longest vector"]
+        [
+            "trained",
+            "characters",
+            "traits right",
+            "less than as it comes",
+            "scene and framing obeyed",
+            "accessory obeyed",
+            "longest vector",
+        ]
     ]
     table += [
         [
             name,
             str(row["characters"]),
             percent(row["traits"]),
+            f"{100 * row['less']:.1f} ± {100 * row['error']:.1f} points" if "less" in row else "",
             percent(row["obeyed"]),
             percent(row["accessory"]),
             short(row["longest"]),
@@ -95,7 +104,8 @@ def ablations(found: Result) -> Told:
         "the traits; each other row changes one of them."
     )
     notes = [
-        "So few characters tell large effects from small ones, and no more. Accessories are asked for after the word, "
+        "± is the standard error of the mean difference over the same characters: what is not well above it is not shown. "
+        "Accessories are asked for after the word, "
         "which is what pooling at the wrong place loses. The longest vector is in lengths of the vocabulary's longest."
     ]
     return Told(says, table, {}, notes)
@@ -126,7 +136,12 @@ def ablation_rounds(found: Result) -> Told:
         f"{percent(rows['round 1']['by trait'])} of the traits agree from picture to picture after one round, "
         f"{percent(rows['round 3']['by trait'])} after three (personas: {rows['round 1']['personas']})."
     )
-    return Told(says, table)
+    notes = [
+        "All rounds are made here, whatever their words are worth: pictures made with a word are less clear than those of the "
+        "first round, and a word learned from them is worse again. `restage train --rounds` ends where a word scores lower than "
+        "the one before."
+    ]
+    return Told(says, table, {}, notes)
 
 
 def faults(found: Result) -> Told:

@@ -15,7 +15,6 @@ MOST_VALUES = 512  # of all factors together; a fit is quadratic in them
 PASSES = 30  # of k-means
 COUNTS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)  # of clusters, all of them tried
 GAP = 1.25  # times the radius of a group: where nobody else is, if it is all of a group
-MANY_AND_FEW = (0.6, 0.8)  # shares of the candidates: where so many are near, the last of so many may be a stray
 SLACK = 1.25  # times the dissimilarity of a group: what chance makes of the difference to its half
 
 
@@ -99,17 +98,6 @@ def core(vectors: np.ndarray, share: float, least: int) -> np.ndarray:
         staying = max(wanted, len(left) - max(1, len(left) // 32))  # one at a time would take quadratic time
         left = left[np.sort(np.argsort(-nearness, kind="stable")[:staying])]
     return np.sort(left)
-
-
-def are_mostly_one(vectors: np.ndarray) -> bool:
-    """Whether most are near one middle and the others well apart from it.
-
-    Then the largest differences are between one character and a few strays, or between places, and groups found by them
-    would be groups of places. The middle is that of the half which is most alike.
-    """
-    vectors = _checked(vectors)
-    near, far = np.quantile(_distances(vectors, core(vectors, 0.5, 1)), MANY_AND_FEW)
-    return bool(far >= GAP * near)
 
 
 @dataclass(frozen=True)

@@ -178,13 +178,10 @@ def _by_identity(book: _Book, knobs: References, keep: int) -> tuple[np.ndarray,
     plain = identities(book.scores, book.candidates, left)
     # Own pictures are one character already, more or less; generated ones are several, and have to be told apart.
     made = not any(book.candidates[number].source for number in left)
-    by_core = knobs.identity == "core"
-    vectors = plain
-    if made and not by_core and len(left) >= MANY:
-        by_core = choosing.are_mostly_one(plain)
-        vectors = plain if by_core else choosing.main_directions(plain)
+    several = made and knobs.identity == "cluster" and len(left) >= MANY
+    vectors = choosing.main_directions(plain) if several else plain
     least = max(keep, knobs.cluster_least)
-    if by_core:
+    if knobs.identity == "core":
         members = choosing.core(vectors, knobs.core_share, least)
         likeness = vectors @ _middle(vectors[members])
     else:

@@ -100,6 +100,10 @@ def test_ablations_compare_the_same_characters() -> None:
     found = ablations.summary(rows)
     assert {each["characters"] for each in found.values()} == {2}
     assert found["as it comes"]["traits"] == 1.0
+    rows += [row | {"character": "c", "way": "norms left free", "traits": 0.5}]
+    found = ablations.summary(rows)["norms left free"]
+    assert (found["less"], found["characters"]) == (pytest.approx(-0.5 / 3), 3)
+    assert found["error"] == pytest.approx(1 / 6)
 
 
 def test_costs_are_named_and_the_largest_stand_first() -> None:

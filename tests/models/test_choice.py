@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 
 from models.choice import (
     Choice,
-    are_mostly_one,
     cluster,
     core,
     cut,
@@ -508,27 +507,3 @@ def test_main_directions_do_not_depend_on_the_order() -> None:
     straight, shuffled = main_directions(vectors), main_directions(vectors[order])
     assert np.allclose((straight @ straight.T)[np.ix_(order, order)], shuffled @ shuffled.T, atol=1e-9)
     assert np.allclose(np.linalg.norm(straight, axis=1), 1)
-
-
-def _with_strays(strays: int, count: int = 48, width: int = 128) -> np.ndarray:
-    """Pictures of one character, of whom the last are each somebody else."""
-    rng = np.random.default_rng(5)
-    vectors = rng.normal(size=width) + rng.normal(size=(count, width)) * 0.2
-    vectors[count - strays :] += rng.normal(size=(strays, width)) * 0.6
-    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-
-
-@pytest.mark.parametrize("strays", [12, 15, 19])
-def test_one_character_and_some_strays_are_mostly_one(strays: int) -> None:
-    assert are_mostly_one(_with_strays(strays))
-
-
-def test_several_characters_are_not_mostly_one_and_nobody_is() -> None:
-    assert not are_mostly_one(_four_characters()[0])
-    assert not are_mostly_one(_with_strays(48))
-
-
-def test_equal_pictures_are_mostly_one_in_any_order() -> None:
-    assert are_mostly_one(np.ones((30, 4)) / 2)
-    vectors = _with_strays(15)
-    assert are_mostly_one(vectors[::-1]) == are_mostly_one(vectors)

@@ -170,14 +170,14 @@ def test_text_directions_are_taken_out_of_clips_vectors_only() -> None:
     assert np.abs(cleaned @ scores.surroundings.T).max() < 1e-4
 
 
-def test_where_most_are_one_character_its_core_is_taken_and_not_a_group_of_one_place() -> None:
+def test_of_one_character_the_core_is_taken_and_not_a_group_of_one_place() -> None:
     rng = np.random.default_rng(1)
     scores = measured(COUNT, identities=[0] * 28 + [1, 2, 3, 4, 5, 6] * 2)
     leaning = 0.35 * np.eye(len(BACKGROUNDS), scores.seen.shape[1])[np.arange(COUNT) // 2 % 4]
     scores = dataclasses.replace(
         scores, seen=scores.seen, identity=unit(scores.identity + leaning + 0.05 * rng.normal(size=scores.seen.shape))
     )
-    made = chosen(scores)
+    made = chosen(scores, identity="core")
     inside = [n for n, each in enumerate(made.verdicts) if each.code in ("chosen", "redundant")]
     assert len(inside) == COUNT / 2 and max(inside) < 28, "half of all, none of them a stranger"
     assert len({each.candidate.cell["background"] for each in made.verdicts if each.code == "chosen"}) == 4

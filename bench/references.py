@@ -24,7 +24,7 @@ from flows.references import Outcome, references
 from models.errors import UserError
 from models.pictures import open_picture, rgb
 from models.toybox import world
-from tasks.reference_set import ReferenceSet, Shelf, Verdict
+from tasks.reference_set import Candidate, ReferenceSet, Shelf, Verdict
 from tasks.settings import Loaded, load
 
 SEED = 4
@@ -113,11 +113,24 @@ def chosen_of(loaded: Loaded, name: str) -> tuple[ReferenceSet, bool]:
         return shelf.read(newest.parent.name), False
 
 
-def measure(loaded: Loaded, oracle: Oracle, name: str, left_open: str, random_sets: int = 200) -> dict:
+class Witness:
+    """The oracle, asked once about a picture."""
+
+    def __init__(self, oracle: Oracle, studio: Path) -> None:
+        self.oracle, self.studio = oracle, studio
+        self.known: dict[str, tuple[str, ...]] = {}
+
+    def who(self, candidates: Sequence[Candidate]) -> dict[str, tuple[str, ...]]:
+        new = [each for each in candidates if each.id not in self.known]
+        answers = self.oracle.name([rgb(open_picture(self.studio / each.path)) for each in new]) if new else []
+        self.known |= {each.id: who(answer) for each, answer in zip(new, answers, strict=True)}
+        return {each.id: self.known[each.id] for each in candidates}
+
+
+def measure(loaded: Loaded, witness: Witness, name: str, left_open: str, random_sets: int = 200) -> dict:
     made, usable = chosen_of(loaded, name)
     verdicts = list(made.choice.verdicts)
-    pictures = [rgb(open_picture(loaded.studio / verdict.candidate.path)) for verdict in verdicts]
-    seen = {verdict.candidate.id: who(answer) for verdict, answer in zip(verdicts, oracle.name(pictures), strict=True)}
+    seen = witness.who([verdict.candidate for verdict in verdicts])
     everyone = [seen[verdict.candidate.id] for verdict in verdicts]
     keep = loaded.settings.references.keep
 
@@ -165,21 +178,32 @@ def main() -> None:
     parser.add_argument("--personas", type=int, default=40)
     parser.add_argument("--seed", type=int, default=SEED, help="of the characters; another one to try things out on")
     parser.add_argument("--guidance", type=float, default=4.0)
-    parser.add_argument("--candidates", type=int, default=96, help="of each persona")
+    parser.add_argument(
+        "--candidates",
+        type=int,
+        nargs="*",
+        default=[96],
+        help="of each persona; of several numbers the first is summed up",
+    )
     parser.add_argument(
         "--set", action="append", default=[], help="a line of [references], such as 'identity = \"core\"'"
     )
     parser.add_argument("--work", type=Path, default=Path("bench/work/references"))
     parser.add_argument("--out", type=Path, default=Path("bench/results/references.json"))
     options = parser.parse_args()
-    more = "\n".join(["[references]", f"candidates = {options.candidates}", *options.set])
-    loaded = project(options.work.resolve(), options.personas, options.guidance, more, options.seed)
-    oracle, rows = load_oracle(), []
-    for number, (_, left_open) in enumerate(characters(options.personas, options.seed)):
-        rows.append(measure(loaded, oracle, f"p{number:02}", left_open))
-        print(json.dumps(rows[-1]), flush=True)
-    found = {"summary": summary(rows) | {"candidates": options.candidates}, "personas": rows}
-    print(json.dumps(found["summary"], indent=1))
+    found: dict = {"by candidates": []}
+    work, witness = options.work.resolve(), None
+    for count in options.candidates:
+        more = "\n".join(["[references]", f"candidates = {count}", *options.set])
+        loaded = project(work, options.personas, options.guidance, more, options.seed)
+        witness, rows = witness or Witness(load_oracle(), loaded.studio), []
+        for number, (_, left_open) in enumerate(characters(options.personas, options.seed)):
+            rows.append(measure(loaded, witness, f"p{number:02}", left_open))
+            print(json.dumps(rows[-1]), flush=True)
+        found["by candidates"].append(summary(rows) | {"candidates": count})
+        print(json.dumps(found["by candidates"][-1], indent=1), flush=True)
+        found.setdefault("personas", rows)
+    found["summary"] = found["by candidates"][0]
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps(found, indent=1) + "\n")
 

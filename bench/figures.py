@@ -16,6 +16,10 @@ def _way(found: Result, way: str, key: str) -> float:
     return next(row[key] for row in found["rows"] if row["way"] == way)
 
 
+def _from_96(found: Result) -> list[float]:
+    return [each["chosen"] for each in found["by candidates"] if each["candidates"] >= 96]
+
+
 def _grown(rows: Sequence[Result], size: str, cost: str) -> str:
     return f"{exponent([(row[size], row[cost]) for row in rows]):g}"
 
@@ -35,7 +39,8 @@ FIGURES: dict[str, Callable[[Result], str]] = {
     "board.first_page_ms": lambda found: f"{1000 * found['pages']['/']['median']:.0f}",
     "board.posts": lambda found: f"{found['posts']:,}",
     "faults.cases": lambda found: f"{found['cases'] + found['kills']:,}",
-    "references.chosen": lambda found: percent(found["summary"]["chosen"]),
+    "references.least": lambda found: percent(min(_from_96(found))),
+    "references.most": lambda found: percent(max(_from_96(found))),
     "references.random": lambda found: percent(found["summary"]["random"]),
     "training.traits": lambda found: percent(found["summary"]["automatic"]["traits"]),
     "training.class_word": lambda found: percent(found["summary"]["class word"]["traits"]),

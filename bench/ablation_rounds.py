@@ -77,7 +77,7 @@ def summary(found: Sequence[dict[str, Any]]) -> dict[str, dict[str, float]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.ablation_rounds", description=__doc__)
-    parser.add_argument("--personas", type=int, default=2)
+    parser.add_argument("--personas", type=int, default=8)
     parser.add_argument("--of", type=int, default=40, help="personas to look among")
     parser.add_argument("--guidance", type=float, default=4.0)
     parser.add_argument("--threads", type=int, default=0)

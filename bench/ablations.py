@@ -165,7 +165,7 @@ def summary(rows: Sequence[dict[str, Any]]) -> dict[str, dict[str, float]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.ablations", description=__doc__)
-    parser.add_argument("--personas", type=int, default=3)
+    parser.add_argument("--personas", type=int, default=12)
     parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--ways", nargs="*", default=list(WAYS), choices=list(WAYS))
     parser.add_argument("--threads", type=int, default=0)

@@ -182,7 +182,7 @@ def main() -> None:
         "--candidates",
         type=int,
         nargs="*",
-        default=[96],
+        default=[96, 48, 128, 256],
         help="of each persona; of several numbers the first is summed up",
     )
     parser.add_argument(

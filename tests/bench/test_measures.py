@@ -100,7 +100,7 @@ def test_ablations_compare_the_same_characters() -> None:
     found = ablations.summary(rows)
     assert {each["characters"] for each in found.values()} == {2}
     assert found["as it comes"]["traits"] == 1.0
-    rows += [row | {"character": "c", "way": "norms left free", "traits": 0.5}]
+    rows.append(row | {"character": "c", "way": "norms left free", "traits": 0.5})
     found = ablations.summary(rows)["norms left free"]
     assert (found["less"], found["characters"]) == (pytest.approx(-0.5 / 3), 3)
     assert found["error"] == pytest.approx(1 / 6)

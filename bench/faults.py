@@ -32,7 +32,7 @@ from sqlalchemy import Connection
 
 from models import files
 from models.errors import UserError
-from tasks import claims, posts, publish
+from tasks import claims, posts, publish, resolve
 from tasks.claims import LEASE
 from tasks.pace import Pace
 from tasks.publish import Run
@@ -227,7 +227,7 @@ def _finish(case: Case, place: Place, clock: Clock, store: Store, server: StandI
         if there.state == "needs a person":
             asked = "a person was asked"
             link = f"https://www.instagram.com/p/{out[0]}/" if out else ""
-            publish.resolve(store, there, "ann", link, absent=not out)
+            resolve.resolve(store, there, "ann", link, absent=not out)
         for each in claims.standings(store):
             if each.person:
                 asked = asked or "an account was resumed"

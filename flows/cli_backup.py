@@ -48,7 +48,7 @@ def restore(
     Example: restage restore ~/backups/restage-monday.zip
     """
     from tasks import backup as step
-    from tasks.publish import mark_restored
+    from tasks.resolve import mark_restored
     from tasks.settings import load
     from tasks.store import Store
 

@@ -211,7 +211,7 @@ def resolve(
     Example: restage resolve 3f2a91c0 --absent
     """
     from tasks import posts
-    from tasks import publish as step
+    from tasks import resolve as step
     from tasks.settings import load
     from tasks.store import Store
 

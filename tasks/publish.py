@@ -14,19 +14,19 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Protocol
 
-from sqlalchemy import Connection, select
+from sqlalchemy import select
 
 from models.errors import UserError
 from tasks import attempts, claims, deliver, looks, posts
-from tasks.attempts import Attempt, Look
+from tasks.attempts import Attempt
 from tasks.claims import Claim, LostClaimError, Standing
 from tasks.life import IN_FLIGHT
 from tasks.pace import DAY, Pace
 from tasks.post import ChangedError, Post
-from tasks.publishers.base import Publisher, Receipt
+from tasks.publishers.base import Publisher
 from tasks.store import Store, instant
 from tasks.tables import ATTEMPT, POST
-from tasks.turns import BY, Clock, Outcome, Rules, Turn, clock, reread
+from tasks.turns import Clock, Outcome, Rules, Turn, clock, reread
 
 AT_ONCE = 50
 """Posts of an account that are looked through for one that may go out."""
@@ -133,39 +133,6 @@ def stay(run: Run, report: Report) -> None:
                     report.outcomes += _mended(turn)
         if len(report.outcomes) == before:  # somebody else is at it, or the account is to be left alone
             return
-
-
-def mark_restored(connection: Connection) -> None:
-    """After a backup was put back: what it takes for approved may be out. Nothing goes out before a look has said no.
-
-    Posts without an attempt are looked for before their first one in any case.
-    """
-    why = "put back from a backup, which may be older than what was published"
-    for post in posts.within(connection, IN_FLIGHT):
-        posts.move(connection, post, "unknown" if post.state == "committing" else "approved", BY, why)
-    attempts.forget_looks(connection)
-    claims.forget_claims(connection)
-
-
-def resolve(store: Store, post: Post, by: str, link: str = "", absent: bool = False, now: Clock = clock) -> Post:
-    """What a person saw on the account: there it is, or it is not there and may be sent."""
-    if bool(link) == absent:
-        raise UserError("say what you saw on the account: --published with the link, or --absent")
-    if link and not link.startswith(("https://", "file://")):
-        raise UserError(f"{link!r} is no link to a post: copy it from the browser, with https:// at its beginning")
-    if post.state not in ("needs a person", "unknown", "failed"):
-        raise UserError(f"post {post.id} is {post.state}: only one that needs a person can be resolved")
-    with store.writing() as connection:
-        there = posts.current(connection, post)
-        attempt = attempts.get(connection, there)
-        if link:
-            name = attempt.publisher if attempt else ""
-            looks.published(connection, there, Receipt(name, "", link), f"seen by {by}: {link}", now(), by)
-            return posts.within(connection, post=post.id)[0]
-        if attempt:
-            seen = Look(instant(now()), f"{by} saw nothing of it", absent=True, first=True)
-            attempts.change(connection, attempt, looks=(seen,), tries=0, next_at="", error="")
-        return posts.move(connection, there, "approved", by, f"{by} saw nothing of it", at=now(), problem="")
 
 
 def _accounts(run: Run) -> list[tuple[str, str]]:

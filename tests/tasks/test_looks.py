@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks import attempts, claims, looks, publish
+from tasks import attempts, claims, looks, publish, resolve
 from tasks.post import Post
 from tasks.publish import Run
 from tasks.publishers.base import PublishError, Receipt
@@ -42,11 +42,11 @@ def unanswered(scene: Scene, number: int = 1, call: str = "commit") -> Post:
 
 
 def seen_there(scene: Scene, post: Post) -> Callable[[], object]:
-    return lambda: publish.resolve(scene.store, scene.now(post), "ann", LINK, now=scene.clock)
+    return lambda: resolve.resolve(scene.store, scene.now(post), "ann", LINK, now=scene.clock)
 
 
 def seen_nowhere(scene: Scene, post: Post) -> Callable[[], object]:
-    return lambda: publish.resolve(scene.store, scene.now(post), "ann", absent=True, now=scene.clock)
+    return lambda: resolve.resolve(scene.store, scene.now(post), "ann", absent=True, now=scene.clock)
 
 
 def late(scene: Scene, post: Post) -> Callable[[], object]:

@@ -15,7 +15,7 @@ import pytest
 from sqlalchemy import update
 
 from models.errors import UserError
-from tasks import attempts, claims, posts, publish
+from tasks import attempts, claims, posts, publish, resolve
 from tasks.claims import LEASE
 from tasks.pace import Pace
 from tasks.post import plain
@@ -252,7 +252,7 @@ def test_a_look_that_fails_is_no_answer_and_a_person_is_asked_in_the_end(scene: 
     scene.clock.sleep(3601)
     scene.run()
     assert scene.now(post).state == "needs a person"
-    resolved = publish.resolve(scene.store, scene.now(post), "ann", absent=True)
+    resolved = resolve.resolve(scene.store, scene.now(post), "ann", absent=True)
     assert resolved.state == "approved"
 
 
@@ -305,14 +305,14 @@ def test_a_person_says_where_it_is(scene: Scene) -> None:
     scene.publisher.wrong = {"commit": [PublishError("no answer", ambiguous=True)]}
     scene.run(patience=2 * sum(FREE.looks))
     with pytest.raises(UserError, match="no link to a post"):
-        publish.resolve(scene.store, scene.now(post), "ann", "javascript:alert(1)")
+        resolve.resolve(scene.store, scene.now(post), "ann", "javascript:alert(1)")
     with pytest.raises(UserError, match="say what you saw"):
-        publish.resolve(scene.store, scene.now(post), "ann")
-    done = publish.resolve(scene.store, scene.now(post), "ann", "https://www.instagram.com/p/abc/")
+        resolve.resolve(scene.store, scene.now(post), "ann")
+    done = resolve.resolve(scene.store, scene.now(post), "ann", "https://www.instagram.com/p/abc/")
     assert done.state == "published"
     assert scene.attempt(post).permalink == "https://www.instagram.com/p/abc/"
     with pytest.raises(UserError, match="only one that needs a person"):
-        publish.resolve(scene.store, done, "ann", absent=True)
+        resolve.resolve(scene.store, done, "ann", absent=True)
 
 
 def test_a_receipt_that_comes_late_counts(scene: Scene) -> None:
@@ -386,7 +386,7 @@ def test_a_backup_older_than_what_was_published(scene: Scene, tmp_path: Path) ->
     scene.post(3)
     scene.run()
     assert len(scene.folders()) == 3
-    restore(tmp_path / "old.zip", scene.store, tmp_path / "empty", tmp_path / "empty", True, publish.mark_restored)
+    restore(tmp_path / "old.zip", scene.store, tmp_path / "empty", tmp_path / "empty", True, resolve.mark_restored)
     assert scene.now(first).state == "approved"
     posts.approve(scene.store, scene.now(waiting), "ann")
     third = scene.post(3)
@@ -404,7 +404,7 @@ def test_a_backup_of_a_moment_in_flight(scene: Scene, call: str, tmp_path: Path)
     scene.publisher.meanwhile = {call: lambda: backup(file, scene.store, tmp_path / "none", tmp_path / "none") and None}
     scene.run()
     assert scene.now(post).state == "published"
-    restore(file, scene.store, tmp_path / "empty", tmp_path / "empty", True, publish.mark_restored)
+    restore(file, scene.store, tmp_path / "empty", tmp_path / "empty", True, resolve.mark_restored)
     assert scene.now(post).state == ("approved" if call == "prepare" else "unknown")
     with scene.store.reading() as connection:
         assert not claims.standing(connection, "folder", ACCOUNT).claimed(scene.clock())

@@ -65,8 +65,9 @@ class Attempt:
     def looked_first(self) -> bool:
         return any(each.first and each.absent for each in self.looks)
 
-    def due(self, now: datetime) -> bool:
-        return self.next_at <= instant(now)
+    def due(self, now: datetime, longest: timedelta) -> bool:
+        """Whether its time has come. One that lies further ahead than `longest` was written by a clock that was wrong."""
+        return not instant(now) < self.next_at <= instant(now + longest)
 
 
 def get(connection: Connection, post: Post) -> Attempt | None:

@@ -26,6 +26,11 @@ AGAIN = timedelta(minutes=5)
 """After a failure, until the same post is tried again; doubled each time."""
 
 
+def longest_wait(attempt: Attempt) -> timedelta:
+    """Twice the time until the next try, as clocks differ."""
+    return AGAIN * 2.0 ** min(attempt.tries, 20)
+
+
 def publish_one(turn: Turn, post: Post) -> Outcome:
     """Publish a post that is approved and whose account is claimed. Killed anywhere, the next run knows where it stood."""
     begun = _begin(turn, post)

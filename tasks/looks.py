@@ -63,6 +63,11 @@ def reconcile_one(turn: Turn, post: Post) -> Outcome:
     return _absent(turn, post, verdict.evidence)
 
 
+def longest_wait(turn: Turn) -> timedelta:
+    """Twice the longest time between two looks, as clocks differ."""
+    return timedelta(seconds=2 * max(turn.rules.looks))
+
+
 def unknown(connection: Connection, turn: Turn, post: Post, why: str) -> Post:
     """Nobody knows whether it is out: from now on only looks and people decide."""
     attempt, now = attempts.get(connection, post), turn.now()

@@ -18,13 +18,12 @@ from sqlalchemy import select
 
 from models.errors import UserError
 from tasks import attempts, claims, deliver, looks, posts
-from tasks.attempts import Attempt
 from tasks.claims import Claim, LostClaimError, Standing
 from tasks.life import IN_FLIGHT
 from tasks.pace import DAY, Pace
 from tasks.post import ChangedError, Post
 from tasks.publishers.base import Publisher
-from tasks.store import Store, instant
+from tasks.store import Store
 from tasks.tables import ATTEMPT, POST
 from tasks.turns import Clock, Outcome, Rules, Turn, clock, reread
 
@@ -216,7 +215,11 @@ def _mended(turn: Turn, everything: bool = False) -> list[Outcome]:
     if standing.person or (standing.paused(turn.now()) and not standing.failures):
         return found
     for post, attempt in tried:
-        if attempt and attempt.publisher == held.publisher and (everything or attempt.due(turn.now())):
+        if (
+            attempt
+            and attempt.publisher == held.publisher
+            and (everything or attempt.due(turn.now(), looks.longest_wait(turn)))
+        ):
             found.append(_looked(turn, post))
     return found
 
@@ -242,7 +245,7 @@ def _next(run: Run, turn: Turn, report: Report) -> Post | None:
     for post in found:
         with run.store.reading() as connection:
             attempt = attempts.get(connection, post)
-        if attempt and not attempt.due(now) and not (run.post and _is_wrong(attempt, now)):
+        if attempt and not attempt.due(now, deliver.longest_wait(attempt)):
             until = datetime.fromisoformat(attempt.next_at)
             _wait(report, Waiting(held.account, f"post {post.id} is tried again then ({attempt.error})", until, post))
             continue
@@ -262,12 +265,6 @@ def _resting(standing: Standing, post: Post | None) -> Waiting:
         return Waiting(standing.account, why, None, post, person=True)
     why = f"{start}the account is left alone until then ({standing.why})"
     return Waiting(standing.account, why, standing.paused_until, post)
-
-
-def _is_wrong(attempt: Attempt, now: datetime) -> bool:
-    """Whether the next try lies further ahead than any failure puts it off: then a clock was wrong that wrote it."""
-    longest = deliver.AGAIN * 2.0 ** min(attempt.tries, 20)  # twice what is usual, as clocks differ
-    return attempt.next_at > instant(now + longest)
 
 
 def _approved(run: Run, account: str, now: datetime) -> Sequence[Post]:

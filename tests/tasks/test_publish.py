@@ -28,7 +28,7 @@ from tasks.publishers.instagram import Instagram
 from tasks.publishers.instagram_session import save, session_file
 from tasks.publishers.stand_in.server import StandIn
 from tasks.publishers.stand_in.state import Account
-from tasks.store import Store
+from tasks.store import Store, instant
 from tasks.tables import APPROVAL
 from tasks.turns import Rules
 from tests import approved
@@ -443,6 +443,25 @@ def test_a_cap_and_a_distance_hold_over_runs(scene: Scene) -> None:
         scene.clock.sleep(seconds)
         scene.run()
         assert out() == expected
+
+
+@pytest.mark.parametrize("ambiguous", [False, True])
+def test_a_time_written_by_a_clock_that_was_wrong_holds_nothing_back(scene: Scene, ambiguous: bool) -> None:
+    post = scene.post()
+    scene.publisher.wrong = {"commit": [PublishError("no answer", ambiguous=ambiguous)]}
+    now = scene.clock()
+    scene.clock.sleep(400 * 86400)
+    scene.rules = replace(scene.rules, pace=Pace(late=timedelta(0)))
+    scene.run()
+    assert scene.now(post).state == ("unknown" if ambiguous else "approved")
+    assert scene.attempt(post).next_at > instant(now + timedelta(days=300))
+    scene.clock.at = now
+    with scene.store.writing() as connection:
+        claims.resume(connection, "folder", ACCOUNT, now)  # the account's pause is a person's to end
+    for _ in range(6):
+        scene.run()
+        scene.clock.sleep(3700)
+    assert scene.now(post).state == ("needs a person" if ambiguous else "published")
 
 
 def test_the_cap_holds_for_one_that_is_asked_for_by_name_too(scene: Scene) -> None:

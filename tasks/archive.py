@@ -16,7 +16,7 @@ from pathlib import Path
 
 from models.errors import UserError
 from models.progress import bar
-from tasks.contents import PROJECT, SETTINGS, STUDIO, belongs, is_plain
+from tasks.contents import LOCK, PROJECT, SETTINGS, STUDIO, belongs, is_plain
 from tasks.store import FILE
 
 FORMAT = 1
@@ -42,7 +42,7 @@ class Archive:
 
     def check(self, studio: Path, project: Path) -> dict[str, Path]:
         """Where each file belongs. All are what they were, are what a backup holds, and have their place below ours."""
-        places = {name: self._place(name, studio, project) for name in self.files if name != FILE}
+        places = {name: self._place(name, studio, project) for name in self.files if name not in (FILE, LOCK)}
         with bar("checking the backup", len(self.files), "files") as advance:
             for name, digest in self.files.items():
                 if self._hash(name) != digest:

@@ -22,6 +22,8 @@ STUDIO, PROJECT = "studio", "project"
 SETTINGS = "settings.toml"
 LEFT = ("accounts", "cache", "prefect", "replaced", "rehearsals")
 """Folders of the studio that no backup holds."""
+LOCK = f"{STUDIO}/serve.lock"
+"""Says who serves here just now. Backups of before hold it, and it is never put back: somebody may hold it."""
 CURRENT, RECORD = "references/*/current.json", "trainings/*/*/training.json"
 POINTERS = re.compile("|".join(f"{STUDIO}/{each}".replace("*", "[^/]+") for each in (CURRENT, RECORD)))
 READ = "read", "check its rights and the disk"
@@ -61,7 +63,7 @@ def files(studio: Path, project: Path, settings: Path) -> dict[str, Path]:
     found = dict(_walk(studio, STUDIO, belongs, closed, set()))
     found |= dict(_walk(prompts, f"{PROJECT}/{persona.FOLDER}", belongs, closed, set()))
     own = {f"{PROJECT}/{each.name}": each for each in (project / SETTINGS, settings) if each.is_file()}
-    return {name: path for name, path in found.items() if not POINTERS.fullmatch(name)} | own
+    return {name: path for name, path in found.items() if name != LOCK and not POINTERS.fullmatch(name)} | own
 
 
 def pointers(studio: Path) -> dict[str, bytes]:

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import Connection
 
 from models.errors import UserError
-from tasks import backup, posts
+from tasks import backup, contents, posts
 from tasks.store import Store
 from tests.stores import Opened
 from tests.tasks.test_posts import put
@@ -79,6 +79,23 @@ def test_a_backup_never_replaces_a_file(full: Path, store: Store) -> None:
     file = made(full, store)
     with pytest.raises(UserError, match="is there already: give another name"):
         backup.backup(file, store, full / "studio", full)
+
+
+def test_who_serves_here_keeps_the_lock_whatever_an_earlier_backup_holds(
+    full: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock = full / "studio/serve.lock"
+    lock.write_text("then")
+    with monkeypatch.context() as before:
+        before.setattr(contents, "LOCK", "")
+        file = made(full, store)
+    lock.write_text("now")
+    backup.restore(file, empty(full), full / "studio", full, replace=True)
+    assert lock.read_text() == "now"
+    assert not list((full / "studio").glob("replaced/*/studio/serve.lock"))
+    file.unlink()
+    with zipfile.ZipFile(made(full, store)) as source:
+        assert "studio/serve.lock" not in source.namelist()
 
 
 def test_what_differs_is_not_touched_unless_asked_and_is_kept_even_then(full: Path, store: Store) -> None:

@@ -177,11 +177,15 @@ def model(loaded: Loaded) -> Iterator[Check]:
 
 def clip(loaded: Loaded) -> Iterator[Check]:
     from models.clip_source import find
+    from tasks.scorers import check_identity
 
     name = loaded.settings.models.clip
     if name != "toybox":
         find(loaded.place(name))
     yield Check("clip", True, f"{name} is there")
+    if who := loaded.settings.references.identity_scorer:
+        check_identity(loaded)
+        yield Check("clip", True, f"{who} is there, to compare characters")
 
 
 def personas(loaded: Loaded) -> Iterator[Check]:

@@ -70,6 +70,25 @@ def residual(vectors: np.ndarray, groups: Sequence[Sequence[str]], ridge: float 
     return _unit(vectors - columns @ np.linalg.solve(system, columns.T @ (vectors - vectors.mean(axis=0))))
 
 
+def explained(vectors: np.ndarray, values: Sequence[str]) -> float:
+    """The share of the differences between vectors that lies between the values of one factor, beyond what chance puts
+    there: about 0 where the factor plays no part, 1 where it is all there is.
+    """
+    vectors = _checked(vectors)
+    if len(vectors) < 2:
+        return 0.0
+    columns = _columns([values])
+    kinds = int(columns.any(axis=0).sum())
+    spare = len(vectors) - kinds
+    centred = vectors - vectors.mean(axis=0)
+    total = float((centred**2).sum())
+    if kinds < 2 or spare < 1 or total <= NOISE:
+        return 0.0
+    means = columns.T @ centred / np.maximum(columns.sum(axis=0)[:, None], 1)
+    within = float(((centred - columns @ means) ** 2).sum())
+    return 1 - within / spare * (len(vectors) - 1) / total
+
+
 def main_directions(vectors: np.ndarray, counts: Sequence[int] = (4, 5, 6, 7, 8)) -> np.ndarray:
     """The vectors in the few directions in which they differ most, around their mean, at unit length again.
 

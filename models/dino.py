@@ -1,4 +1,4 @@
-"""How alike pictures are in what they show, by a DINOv2 model: it tells one character from another better than CLIP.
+"""How alike pictures are in what they show, by a DINO model: it tells one character from another better than CLIP.
 
 torch and transformers load when a model does, and nothing is fetched from the network.
 """
@@ -20,16 +20,15 @@ from models.vectors import Vectors
 if TYPE_CHECKING:
     import torch
 
-PREFIX = "dinov2:"
-KINDS = ("dinov2", "dinov2_with_registers")
+KINDS = {"dinov2": ("dinov2", "dinov2_with_registers"), "dinov3": ("dinov3_vit", "dinov3_convnext")}
+"""By the word before the colon, the types of model that it stands for."""
 CONFIG, WEIGHTS, PREPROCESSING = "config.json", "model.safetensors", "preprocessor_config.json"
-# What the published models all have, for a folder whose own file is missing.
-USUAL_PREPROCESSING = {
-    "size": {"shortest_edge": 256},
-    "crop_size": {"height": 224, "width": 224},
-    "resample": 3,
-    "image_mean": [0.485, 0.456, 0.406],
-    "image_std": [0.229, 0.224, 0.225],
+# What the published models of a kind all have, for a folder whose own file is missing.
+_COLOURS = {"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225]}
+_SQUARE = {"height": 224, "width": 224}
+USUAL_PREPROCESSING: dict[str, dict[str, Any]] = {
+    "dinov2": {"size": {"shortest_edge": 256}, "crop_size": _SQUARE, "resample": 3, **_COLOURS},
+    "dinov3": {"size": _SQUARE, "do_center_crop": False, "resample": 2, **_COLOURS},
 }
 UNUSED = {"embeddings.mask_token"}  # only training needs it
 
@@ -54,13 +53,13 @@ def load(
     batch_size: int = 32,
     memory: Path | None = None,
 ) -> "Scorer":
-    """A scorer by name: `dinov2:FOLDER`, or `dinov2:facebook/dinov2-base` where its files are on this machine.
+    """A scorer by name: `dinov2:FOLDER`, `dinov3:FOLDER`, or `dinov2:facebook/dinov2-base` where its files are on this machine.
 
     A folder holds `config.json` and `model.safetensors`, and `preprocessor_config.json` if its pictures are prepared
     in a way of their own. `cache` and `memory` are the files that models.clip uses, and may be the same ones.
     """
     if batch_size < 1:
-        raise UserError(f"DINOv2 batch size {batch_size} is too small: use 1 or more")
+        raise UserError(f"DINO batch size {batch_size} is too small: use 1 or more")
     vectors = None if cache is None else Vectors(cache)  # first: a bad cache shows before a long load
     source = find(name)
     processor = _processor(source)
@@ -70,7 +69,7 @@ def load(
 
 
 class Scorer(PictureScorer):
-    """Pictures as unit vectors of one DINOv2 model: the class token after the last norm, in fp32."""
+    """Pictures as unit vectors of one DINO model: what it pools after the last norm, in fp32."""
 
     def __init__(
         self,
@@ -81,8 +80,8 @@ class Scorer(PictureScorer):
         vectors: Vectors | None,
         batch_size: int,
     ) -> None:
-        dimension = int(model.config.hidden_size)
-        super().__init__(model, source.weights, dimension, model_hash, "fp32", vectors, batch_size)
+        widths = getattr(model.config, "hidden_sizes", None) or [model.config.hidden_size]
+        super().__init__(model, source.weights, int(widths[-1]), model_hash, "fp32", vectors, batch_size)
         self.source = source
         self._processor = processor
 
@@ -93,20 +92,32 @@ class Scorer(PictureScorer):
         return self.model(batch).pooler_output
 
 
+def parted(name: str) -> tuple[str, str]:
+    """The generation that a name says, or nothing, and the folder or hub id."""
+    generation, _, where = name.partition(":")
+    return (generation, where) if generation in KINDS else ("", name)
+
+
 def find(name: str) -> Source:
     """The model's folder on this machine; an error that says what is missing."""
-    folder = _folder(name.removeprefix(PREFIX))
+    said, where = parted(name)
+    folder = _folder(where)
     if not (folder / CONFIG).is_file():
-        raise UserError(f"{folder} is not a DINOv2 model folder: it has no {CONFIG}, so name the folder that has it")
+        raise UserError(f"{folder} is not a DINO model folder: it has no {CONFIG}, so name the folder that has it")
     config = _json(folder / CONFIG)
-    if config.get("model_type") not in KINDS:
+    kind = config.get("model_type")
+    generation = next((each for each, kinds in KINDS.items() if kind in kinds), "")
+    if not generation:
+        known = [each for kinds in KINDS.values() for each in kinds]
         raise UserError(
-            f"{folder} holds a model of type {config.get('model_type')!r}: name a folder of type {' or '.join(KINDS)}"
+            f"{folder} holds a model of type {kind!r}: name a folder of type {', '.join(known[:-1])} or {known[-1]}"
         )
+    if said and said != generation:
+        raise UserError(f"{folder} holds a model of type {kind!r}: call it {generation}:{where}")
     own = folder / PREPROCESSING
-    source = Source(folder, config, _json(own) if own.is_file() else USUAL_PREPROCESSING)
+    source = Source(folder, config, _json(own) if own.is_file() else USUAL_PREPROCESSING[generation])
     if not source.weights.is_file():
-        raise UserError(f"the DINOv2 model folder {folder} has no weights: put {WEIGHTS} there")
+        raise UserError(f"the DINO model folder {folder} has no weights: put {WEIGHTS} there")
     return source
 
 
@@ -115,9 +126,7 @@ def _folder(name: str) -> Path:
     if path.is_dir():
         return path.resolve()
     if name.count("/") != 1 or name.startswith((".", "/", "~")):
-        raise UserError(
-            f"there is no DINOv2 model folder at {name}: name one, or a hub id such as facebook/dinov2-base"
-        )
+        raise UserError(f"there is no DINO model folder at {name}: name one, or a hub id such as facebook/dinov2-base")
     return _in_hub_cache(name)
 
 
@@ -132,7 +141,7 @@ def _in_hub_cache(name: str) -> Path:
         files = []
     if not files or not all(isinstance(file, str) for file in files):
         raise UserError(
-            f"the DINOv2 model {name} is not on this machine: fetch it once with `hf download {name}`, or name a folder"
+            f"the DINO model {name} is not on this machine: fetch it once with `hf download {name}`, or name a folder"
         )
     return Path(str(files[0])).parent
 
@@ -162,7 +171,7 @@ def _build(source: Source, device: str) -> "torch.nn.Module":
             raise ValueError(f"they lack {min(missing)}")
     except Exception as error:  # a shape that does not fit, a configuration that cannot be built, …
         raise UserError(
-            f"the DINOv2 weights {source.weights} do not fit {CONFIG} beside them ({first_line(error)}): "
+            f"the DINO weights {source.weights} do not fit {CONFIG} beside them ({first_line(error)}): "
             "get the model's folder again"
         ) from error
     return model.to(device).eval().requires_grad_(False)
@@ -177,7 +186,7 @@ def _check_readable(weights: Path) -> None:
             pass
     except (SafetensorError, OSError) as error:
         raise UserError(
-            f"the DINOv2 weights {weights} are damaged or cut short ({first_line(error)}): get the file again"
+            f"the DINO weights {weights} are damaged or cut short ({first_line(error)}): get the file again"
         ) from error
 
 

@@ -12,17 +12,47 @@ if TYPE_CHECKING:
     from models.scorer import PictureScorer
 
 
+CLIP = "clip:"
+
+
 def scorers(loaded: Loaded) -> tuple[clip.Scorer, PictureScorer | None]:
     """Of everything that a picture shows, and of who it is where the settings name one for that."""
     from models import clip, dino
 
     knobs = loaded.settings
-    cache, memory = (loaded.studio / "cache" / name for name in ("vectors.db", "hashes.json"))
+    device, cache = knobs.models.device, loaded.studio / "cache"
+    vectors, memory = cache / "vectors.db", cache / "hashes.json"
     with waiting(f"loading {knobs.models.clip}"):
-        whole = clip.load(loaded.place(knobs.models.clip), knobs.models.device, cache=cache, memory=memory)
-    name = knobs.references.identity_scorer.removeprefix(dino.PREFIX)
+        whole = clip.load(loaded.place(knobs.models.clip), device, cache=vectors, memory=memory)
+    name = knobs.references.identity_scorer
     if not name:
         return whole, None
     with waiting(f"loading {name}"):
-        named = f"{dino.PREFIX}{loaded.place(name)}"
-        return whole, dino.load(named, knobs.models.device, cache=cache, memory=memory)
+        is_clip, named = identity_source(loaded)
+        if is_clip:
+            return whole, clip.load(named, device, cache=vectors, memory=memory)
+        return whole, dino.load(named, device, cache=vectors, memory=memory)
+
+
+def identity_source(loaded: Loaded) -> tuple[bool, str]:
+    """Whether a CLIP model compares characters, or a DINO one, and its name with the folder's path from the settings file."""
+    from models import dino, toybox
+
+    name = loaded.settings.references.identity_scorer
+    if name == "toybox":
+        return True, str(toybox.check() / "identity")
+    if name.startswith(CLIP):
+        return True, loaded.place(name.removeprefix(CLIP))
+    generation, where = dino.parted(name)
+    return False, ":".join([generation, loaded.place(where)] if generation else [loaded.place(where)])
+
+
+def check_identity(loaded: Loaded) -> None:
+    """An error that says what is missing of the model that compares characters."""
+    from models import clip_source, dino
+
+    is_clip, named = identity_source(loaded)
+    if is_clip:
+        clip_source.find(named)
+    else:
+        dino.find(named)

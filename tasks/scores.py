@@ -22,6 +22,9 @@ NAMED = {"background", "light"}
 """What texts take out of CLIP's vectors."""
 GENTLY, FIRMLY = 8.0, 1.0
 """Ridge: how many candidates' worth of doubt about what a framing does; and what a hat does, which would pass for a character."""
+PAST = 0.2
+"""What explains less than this share of the differences is looked past by a scorer of characters itself, and stays: to take
+it out would take out who they are. (Of CLIP's differences each axis explains a quarter or more.)"""
 ENOUGH = 12
 """With fewer pictures than this, what a background does to them cannot be told from who they show."""
 
@@ -100,17 +103,22 @@ def read(path: Path) -> Scores:
 def identities(scores: Scores, candidates: Sequence[Candidate], rows: Sequence[int]) -> np.ndarray:
     """The vectors by which characters are compared: where it happens, and from how near, is taken out of them.
 
-    In CLIP's space texts say in which directions places lie. The rest, and all of it in DINOv2's space, is estimated from the
-    cells: what is worn or done with conviction, the framing gently, since that takes some of who they are with it.
+    In CLIP's space texts say in which directions places lie. The rest, and all of it in another scorer's space, is estimated
+    from the cells: what is worn or done with conviction, the framing gently, since that takes some of who they are with it.
     """
     vectors = scores.identity[list(rows)]
     if scores.by_clip:
         vectors = choice.without(vectors, scores.surroundings)
-    asked = {axis for number in rows for axis in candidates[number].cell}
     if len(rows) <= ENOUGH:
         return vectors
-    for axes, ridge in ((asked & NEARNESS, GENTLY), (asked - NEARNESS - (NAMED if scores.by_clip else set()), FIRMLY)):
-        groups = [[candidates[number].cell.get(axis, "") for number in rows] for axis in sorted(axes)]
+    axes = sorted({axis for number in rows for axis in candidates[number].cell})
+    cells = {axis: [candidates[number].cell.get(axis, "") for number in rows] for axis in axes}
+    if scores.by_clip:
+        out = [axis for axis in axes if axis not in NAMED]
+    else:
+        out = [axis for axis in axes if choice.explained(vectors, cells[axis]) >= PAST]
+    for inside, ridge in ((NEARNESS, GENTLY), (set(axes) - NEARNESS, FIRMLY)):
+        groups = [cells[axis] for axis in out if axis in inside]
         vectors = choice.residual(vectors, groups, ridge) if groups else vectors
     return vectors
 

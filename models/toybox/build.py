@@ -23,7 +23,7 @@ from models.toybox.recipe import STANDARD, TINY, Recipe
 from models.toybox.taking_up import take_up
 from models.toybox.tokens import END, write_tokenizer
 
-STAGES = ("draw", "vae", "worn", "words", "latents", "unet", "polish", "scorer", "export", "report")
+STAGES = ("draw", "vae", "worn", "words", "latents", "unet", "polish", "scorer", "export", "kin", "identity", "report")
 
 
 class Build:
@@ -119,6 +119,33 @@ class Build:
 
         materials = (self.recipe, self.shelf, self.worn_shelf, self.tokenizers)
         self._train(train_scorer(*materials, self.work, self.device, self.minutes), "scorer")
+
+    @cached_property
+    def kin_shelf(self) -> np.ndarray:
+        """Families, drawn, and touched by the toybox that was exported."""
+        from diffusers import StableDiffusionXLPipeline
+
+        from models.toybox.kin import kin_at, touched
+
+        seed, path = self.recipe.seed + 10, self.work / "kin.npy"
+        return touched(
+            lambda: StableDiffusionXLPipeline.from_pretrained(self.out, torch_dtype=torch.float32).to(self.device),
+            lambda: drawings(seed, self.recipe.kin, self.work / "kin-drawn.npy", at=kin_at),
+            seed,
+            path,
+        )
+
+    def kin(self) -> None:
+        print(f"{len(self.kin_shelf)} pictures of families to tell apart")
+
+    def identity(self) -> None:
+        from models.toybox.export import export_identity
+        from models.toybox.recipe_identity import train_identity
+        from models.toybox.recipe_scorer import load_scorer
+
+        clip = load_scorer(self.recipe, self.tokenizers, self.work)
+        self._train(train_identity(self.recipe, self.kin_shelf, clip, self.work, self.device, self.minutes), "identity")
+        export_identity(self.recipe, self.tokenizers, self.work, self.out)
 
     def polish(self) -> None:
         from models.toybox.recipe_vae import polish

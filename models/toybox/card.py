@@ -9,7 +9,8 @@ HEAD = """# Toybox
 
 A small Stable Diffusion XL and an open_clip model that know one little world of drawn critters, shipped with restage so
 that everything can be tried offline on a CPU. Same classes and folder layout as the real thing: `StableDiffusionXLPipeline`
-loads this folder, `open_clip.create_model_and_transforms("local-dir:…/clip")` loads `clip/`.
+loads this folder, `open_clip.create_model_and_transforms("local-dir:…/clip")` loads `clip/`, and `identity/` likewise: the
+same CLIP with its picture tower taught who is who (its texts mean nothing to that any more).
 
 Made from nothing by `python -m models.toybox.build` (recipe and numbers: `models/toybox/recipe.py`), judged by
 `python -m bench.oracle` and `python -m bench.toybox`. Trained only on drawings made by `models/toybox/world.py`. MIT licence.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -10,6 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from models.toybox import world
+
+CritterAt = Callable[[int, int], world.Critter]
+"""From a seed and a number to a critter."""
 
 
 def critter_at(seed: int, index: int) -> world.Critter:
@@ -29,21 +33,21 @@ def critter_at(seed: int, index: int) -> world.Critter:
     return world.random_critter(own, **kept)
 
 
-def _draw(task: tuple[int, int, int]) -> np.ndarray:
-    seed, start, count = task
-    return np.stack([np.asarray(world.draw(critter_at(seed, i))) for i in range(start, start + count)])
+def _draw(task: tuple[CritterAt, int, int, int]) -> np.ndarray:
+    at, seed, start, count = task
+    return np.stack([np.asarray(world.draw(at(seed, i))) for i in range(start, start + count)])
 
 
-def drawings(seed: int, count: int, path: Path, block: int = 64) -> np.ndarray:
-    """`count` drawings as [count, 128, 128, 3] bytes, from the file if it is there."""
+def drawings(seed: int, count: int, path: Path, block: int = 64, at: CritterAt = critter_at) -> np.ndarray:
+    """`count` drawings of the critters that `at` numbers, as [count, 128, 128, 3] bytes, from the file if it is there."""
     if path.exists():
         return np.load(path, mmap_mode="r")
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_suffix(".new.npy")
     shelf = np.lib.format.open_memmap(fresh, mode="w+", dtype=np.uint8, shape=(count, 128, 128, 3))
-    tasks = [(seed, start, min(block, count - start)) for start in range(0, count, block)]
+    tasks = [(at, seed, start, min(block, count - start)) for start in range(0, count, block)]
     with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
-        for (_, start, size), pictures in zip(tasks, pool.map(_draw, tasks), strict=True):
+        for (_, _, start, size), pictures in zip(tasks, pool.map(_draw, tasks), strict=True):
             shelf[start : start + size] = pictures
     shelf.flush()
     del shelf

@@ -9,11 +9,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from diffusers import StableDiffusionXLPipeline
+from torch import nn
 from transformers import CLIPTokenizer
 
 from models.toybox import write_hashes
 from models.toybox.recipe import Recipe
 from models.toybox.recipe_clip import write_clip
+from models.toybox.recipe_identity import load_identity
 from models.toybox.recipe_scorer import load_scorer
 from models.toybox.recipe_unet import load_unet_stage, scheduler
 from models.toybox.recipe_vae import load_vae
@@ -43,7 +45,7 @@ def made_with(recipe: Recipe, work: Path) -> dict:
     known = work / EARLIER
     earlier = json.loads(known.read_text(encoding="utf-8")) if known.exists() else {}
     trained = dict(earlier)
-    for stage in ("vae", "polish", "words", "scorer", "unet", "oracle"):
+    for stage in ("vae", "polish", "words", "scorer", "unet", "identity", "oracle"):
         if (work / f"{stage}.pt").exists():
             state = torch.load(work / f"{stage}.pt", map_location="cpu", weights_only=True, mmap=True)
             minutes = state["spent"] / 60 + earlier.get(stage, {}).get("minutes", 0)
@@ -51,14 +53,30 @@ def made_with(recipe: Recipe, work: Path) -> dict:
     return {"recipe": dataclasses.asdict(recipe), "trained": trained}
 
 
+def sign(recipe: Recipe, work: Path, out: Path) -> None:
+    """State how it was made, and what every file must be."""
+    (out / "recipe.json").write_text(json.dumps(made_with(recipe, work), indent=2) + "\n", encoding="utf-8")
+    write_hashes(out)
+
+
 def export(
     recipe: Recipe, shelf: np.ndarray, tokenizers: tuple[CLIPTokenizer, CLIPTokenizer], work: Path, out: Path
 ) -> str:
     """Write everything in half precision; says what it weighs."""
     pipeline(recipe, shelf, tokenizers, work).to(torch.float16).save_pretrained(out)
-    write_clip(load_scorer(recipe, tokenizers, work), recipe, len(tokenizers[0]), out / "clip")
-    tokenizers[1].save_pretrained(out / "clip")
-    (out / "recipe.json").write_text(json.dumps(made_with(recipe, work), indent=2) + "\n", encoding="utf-8")
-    write_hashes(out)
+    _clip(load_scorer(recipe, tokenizers, work), recipe, tokenizers, out / "clip")
+    sign(recipe, work, out)
     size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
     return f"{out}: {size / 2**20:.1f} MiB"
+
+
+def export_identity(recipe: Recipe, tokenizers: tuple[CLIPTokenizer, CLIPTokenizer], work: Path, out: Path) -> None:
+    """The identity scorer beside the rest: an open_clip folder too."""
+    clip = load_identity(load_scorer(recipe, tokenizers, work), work)
+    _clip(clip, recipe, tokenizers, out / "identity")
+    sign(recipe, work, out)
+
+
+def _clip(clip: nn.Module, recipe: Recipe, tokenizers: tuple[CLIPTokenizer, CLIPTokenizer], folder: Path) -> None:
+    write_clip(clip, recipe, len(tokenizers[0]), folder)
+    tokenizers[1].save_pretrained(folder)

@@ -48,6 +48,10 @@ class Recipe:
     open_share: float = 0.1
     empty_share: float = 0.1
     oracle: Schedule = field(default_factory=lambda: Schedule(steps=3000, batch=64, peak=2e-3))
+    # The identity scorer: families of critters, 32 pictures each. Longer, it knows these families better and generated pictures
+    # worse.
+    kin: int = 16_000
+    identity: Schedule = field(default_factory=lambda: Schedule(steps=2300, batch=96, peak=1e-3))
 
 
 STANDARD = Recipe()
@@ -67,5 +71,7 @@ TINY = Recipe(
     unet_channels=(16, 16, 32),
     unet=Schedule(steps=4, batch=4, peak=1e-3),
     oracle=Schedule(steps=4, batch=8, peak=1e-3),
+    kin=64,
+    identity=Schedule(steps=4, batch=64, peak=1e-3),
 )
 """Too small to learn anything: for trying the machinery in seconds."""

@@ -75,7 +75,7 @@ def write_report(out: Path, work: Path, held_out: np.ndarray) -> Path:
     """The page, in the working folder."""
     rows = ["<!doctype html><html lang=en><meta charset=utf-8><title>Toybox</title>"]
     rows += ['<body style="font:16px/1.5 system-ui;max-width:1100px;margin:2rem auto"><h1>How toybox was made</h1>']
-    for stage in ("vae", "words", "scorer", "unet", "oracle"):
+    for stage in ("vae", "words", "scorer", "unet", "identity", "oracle"):
         if (work / f"{stage}.pt").exists():
             history = torch.load(work / f"{stage}.pt", map_location="cpu", weights_only=True)["history"]
             rows += [f"<h2>Loss: {stage}</h2>", curve([row["loss"] for row in history])]

@@ -22,6 +22,7 @@ PARTS = {
     },
     "unet": {"unet.": "unet/diffusion_pytorch_model.safetensors"},
     "scorer": {"eye.": "clip/open_clip_model.safetensors:visual."},
+    "identity": {"eye.": "identity/open_clip_model.safetensors:visual."},
     "oracle": {"oracle.": "oracle.safetensors"},
 }
 """For each stage, its modules and the shipped file (and the part of it) that they are in."""

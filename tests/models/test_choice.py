@@ -19,6 +19,7 @@ from models.choice import (
     cut,
     diverse,
     effective_size,
+    explained,
     main_directions,
     mean_pairwise,
     residual,
@@ -487,6 +488,26 @@ def _four_characters(each: int = 12, width: int = 128) -> tuple[np.ndarray, np.n
     own = rng.normal(size=(4, width)) * 0.06
     vectors = rng.normal(size=width) + own[who] * 4 + rng.normal(size=(4 * each, width)) * 0.12
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True), who
+
+
+def test_a_factor_explains_what_lies_between_its_values_and_no_more_than_chance_does() -> None:
+    rng = np.random.default_rng(1)
+    vectors, values = rng.normal(size=(60, 40)), [str(n % 6) for n in range(60)]
+    assert abs(explained(vectors, values)) < 0.05
+    places = 3 * rng.normal(size=(6, 40))[np.arange(60) % 6]
+    assert 0.85 < explained(vectors + places, values) < 0.95
+    assert explained(places, values) == pytest.approx(1)
+
+
+def test_where_a_factor_cannot_explain_anything_it_explains_nothing() -> None:
+    vectors = np.random.default_rng(1).normal(size=(5, 8))
+    for rows, values in (
+        (vectors, ["a"] * 5),
+        (vectors, list("abcde")),
+        (np.ones((5, 8)), list("aabbb")),
+        (vectors[:0], []),
+    ):
+        assert explained(rows, values) == 0
 
 
 def test_main_directions_tell_apart_whom_all_the_small_differences_drown() -> None:

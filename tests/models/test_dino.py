@@ -1,4 +1,4 @@
-"""The scorer over a real DINOv2 model, only tiny: 28×28 pixels, two layers, random weights kept in a file."""
+"""The scorer over real DINO models, only tiny: 28×28 pixels, two layers, random weights kept in a file."""
 
 import json
 import shutil
@@ -13,25 +13,45 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
-from transformers import AutoImageProcessor, AutoModel, Dinov2Config, Dinov2Model
+from transformers import (
+    AutoImageProcessor,
+    AutoModel,
+    Dinov2Config,
+    Dinov2Model,
+    DINOv3ConvNextConfig,
+    DINOv3ConvNextModel,
+    DINOv3ViTConfig,
+    DINOv3ViTModel,
+    PreTrainedModel,
+)
 
 from models import clip, dino
 from models.errors import UserError
 from tests import tiny
 
-SMALL = {"size": {"shortest_edge": 32}, "crop_size": {"height": 28, "width": 28}}
+SIDE = 28
 
 
-def make_model(folder: Path, seed: int) -> Path:
+def _untrained(kind: str) -> PreTrainedModel:
+    shape = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "image_size": SIDE}
+    if kind == "dinov2":
+        return Dinov2Model(Dinov2Config(**shape))
+    if kind == "dinov3_vit":
+        return DINOv3ViTModel(DINOv3ViTConfig(**shape, intermediate_size=64, patch_size=14, num_register_tokens=2))
+    return DINOv3ConvNextModel(DINOv3ConvNextConfig(hidden_sizes=[8, 8, 16, 32], depths=[1, 1, 1, 1]))
+
+
+def make_model(folder: Path, seed: int, kind: str = "dinov2") -> Path:
     """A model of which nothing is as it was initialised, so that every weight matters."""
-    config = Dinov2Config(hidden_size=32, num_hidden_layers=2, num_attention_heads=2, image_size=28)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = Dinov2Model(config)
+        model = _untrained(kind)
         for weight in model.parameters():
             torch.nn.init.normal_(weight, std=0.3)
     model.save_pretrained(folder)
-    usual = {"image_processor_type": "BitImageProcessor", **dino.USUAL_PREPROCESSING, **SMALL}
+    side = 32 if kind == "dinov3_convnext" else SIDE
+    small = {"size": {"shortest_edge": 32}, "crop_size": {"height": side, "width": side}}
+    usual = {"image_processor_type": "BitImageProcessor", **dino.USUAL_PREPROCESSING["dinov2"], **small}
     (folder / dino.PREPROCESSING).write_text(json.dumps(usual))
     return folder
 
@@ -105,6 +125,18 @@ def test_vectors_are_those_of_transformers_at_unit_length(scorer: dino.Scorer, f
     np.testing.assert_allclose(found, expected / np.linalg.norm(expected), atol=1e-5)
 
 
+@pytest.mark.parametrize("kind", ["dinov3_vit", "dinov3_convnext"])
+def test_dinov3_gives_what_transformers_pools(tmp_path: Path, kind: str) -> None:
+    made = make_model(tmp_path, seed=0, kind=kind)
+    model = AutoModel.from_pretrained(made, dtype=torch.float32).eval()
+    processor = AutoImageProcessor.from_pretrained(made, backend="pil")
+    with torch.no_grad():
+        expected = model(**processor(noise(1), return_tensors="pt")).pooler_output.numpy()
+    scorer = dino.load(f"dinov3:{made}", device="cpu")
+    assert scorer.dimension == 32
+    np.testing.assert_allclose(vectors_of(scorer, [noise(1)]), expected / np.linalg.norm(expected), atol=1e-5)
+
+
 def test_different_pictures_have_different_vectors(scorer: dino.Scorer) -> None:
     vectors = vectors_of(scorer, [noise(n) for n in range(11)])
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
@@ -146,6 +178,18 @@ def test_a_folder_without_preprocessing_takes_the_published_models_own(copied: P
     assert scorer._prepare(noise(1)).shape == (3, 224, 224)
     white = scorer._prepare(Image.new("RGB", (300, 200), "white"))[:, 0, 0]
     assert white.tolist() == pytest.approx([(1 - 0.485) / 0.229, (1 - 0.456) / 0.224, (1 - 0.406) / 0.225])
+
+
+def test_published_dinov3_models_look_at_the_whole_picture(tmp_path: Path) -> None:
+    made = make_model(tmp_path, seed=0, kind="dinov3_convnext")
+    (made / dino.PREPROCESSING).unlink()
+    scorer = dino.load(f"dinov3:{made}", device="cpu")
+    edges = Image.new("RGB", (60, 20), "black")
+    edges.paste("white", (0, 0, 10, 20))
+    seen = scorer._prepare(edges)
+    assert seen.shape == (3, 224, 224)
+    assert seen[0, 0, 0] == pytest.approx((1 - 0.485) / 0.229)
+    assert seen[0, 0, -1] == pytest.approx(-0.485 / 0.229)
 
 
 # --- Pictures and the cache ---------------------------------------------------------------------------------------
@@ -198,15 +242,20 @@ def test_a_name_with_or_without_its_prefix_means_the_same_model(
 
 
 def test_a_place_without_a_model_is_named(tmp_path: Path) -> None:
-    assert error_of("nowhere").startswith("there is no DINOv2 model folder at nowhere: name one")
-    missing = f"{tmp_path} is not a DINOv2 model folder: it has no config.json, so name the folder that has it"
+    assert error_of("nowhere").startswith("there is no DINO model folder at nowhere: name one")
+    missing = f"{tmp_path} is not a DINO model folder: it has no config.json, so name the folder that has it"
     assert error_of(tmp_path) == missing
 
 
 def test_another_kind_of_model_is_refused(copied: Path) -> None:
     (copied / dino.CONFIG).write_text(json.dumps({"model_type": "vit"}))
-    expected = f"{copied} holds a model of type 'vit': name a folder of type dinov2 or dinov2_with_registers"
-    assert error_of(copied) == expected
+    expected = "dinov2, dinov2_with_registers, dinov3_vit or dinov3_convnext"
+    assert error_of(copied) == f"{copied} holds a model of type 'vit': name a folder of type {expected}"
+
+
+def test_a_model_of_the_other_generation_says_what_to_call_it(tmp_path: Path) -> None:
+    made = make_model(tmp_path, seed=0, kind="dinov3_vit")
+    assert error_of(made) == f"{made} holds a model of type 'dinov3_vit': call it dinov3:{made}"
 
 
 @pytest.mark.parametrize("file", [dino.CONFIG, dino.PREPROCESSING])
@@ -216,7 +265,9 @@ def test_a_torn_configuration_is_named(copied: Path, file: str, text: str) -> No
     assert error_of(copied).startswith(f"{copied / file} is damaged (")
 
 
-@pytest.mark.parametrize("settings", [{"image_mean": "red"}, {**dino.USUAL_PREPROCESSING, "do_center_crop": False}])
+@pytest.mark.parametrize(
+    "settings", [{"image_mean": "red"}, {**dino.USUAL_PREPROCESSING["dinov2"], "do_center_crop": False}]
+)
 def test_preprocessing_that_prepares_nothing_is_named(copied: Path, settings: dict[str, object]) -> None:
     (copied / dino.PREPROCESSING).write_text(json.dumps(settings))
     assert error_of(copied).startswith(f"{copied / dino.PREPROCESSING} does not say how to prepare pictures (")
@@ -224,7 +275,7 @@ def test_preprocessing_that_prepares_nothing_is_named(copied: Path, settings: di
 
 def test_missing_weights_are_named(copied: Path) -> None:
     (copied / dino.WEIGHTS).unlink()
-    assert error_of(copied) == f"the DINOv2 model folder {copied} has no weights: put model.safetensors there"
+    assert error_of(copied) == f"the DINO model folder {copied} has no weights: put model.safetensors there"
 
 
 @pytest.mark.parametrize("left", [0, 5, -1])
@@ -232,7 +283,7 @@ def test_weights_cut_short_are_named(copied: Path, left: int) -> None:
     whole = (copied / dino.WEIGHTS).read_bytes()
     (copied / dino.WEIGHTS).write_bytes(whole[:left])
     message = error_of(copied)
-    assert message.startswith(f"the DINOv2 weights {copied / dino.WEIGHTS} are damaged or cut short (")
+    assert message.startswith(f"the DINO weights {copied / dino.WEIGHTS} are damaged or cut short (")
     assert message.endswith("): get the file again")
 
 
@@ -245,7 +296,7 @@ def test_weights_that_do_not_fit_are_named_and_never_filled_with_random_numbers(
         weights["layernorm.weight"] = torch.ones(5)
     save_file(weights, copied / dino.WEIGHTS, metadata={"format": "pt"})
     message = error_of(copied)
-    assert message.startswith(f"the DINOv2 weights {copied / dino.WEIGHTS} do not fit config.json beside them (")
+    assert message.startswith(f"the DINO weights {copied / dino.WEIGHTS} do not fit config.json beside them (")
     assert message.endswith("): get the model's folder again")
     assert fault == "shape" or "they lack layernorm.weight" in message
 
@@ -283,14 +334,14 @@ def test_a_hub_model_fetched_earlier_is_found(hub_cache: Path, folder: Path, sco
 @pytest.mark.parametrize("name", ["facebook/dinov2-base", "bad--name/x"])
 def test_a_hub_model_that_is_not_here_says_how_to_get_it(hub_cache: Path, name: str) -> None:
     assert error_of(name) == (
-        f"the DINOv2 model {name} is not on this machine: fetch it once with `hf download {name}`, or name a folder"
+        f"the DINO model {name} is not on this machine: fetch it once with `hf download {name}`, or name a folder"
     )
 
 
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"batch_size": 0}, "DINOv2 batch size 0 is too small: use 1 or more"),
+        ({"batch_size": 0}, "DINO batch size 0 is too small: use 1 or more"),
         ({"cache": Path("/dev/null/vectors.db")}, "the vector cache /dev/null/vectors.db cannot be used"),
     ],
 )

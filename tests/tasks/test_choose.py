@@ -7,10 +7,11 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from models import choice as choosing
 from tasks.choose import choose
 from tasks.knobs import References
 from tasks.reference_set import Choice, Verdict
-from tasks.scores import Scores, identities
+from tasks.scores import PAST, Scores, identities
 from tests.tasks.measured import BACKGROUNDS, but, candidates, measured, unit
 
 COUNT = 40
@@ -168,6 +169,20 @@ def test_text_directions_are_taken_out_of_clips_vectors_only() -> None:
     assert np.array_equal(identities(other, everyone, range(COUNT)), scores.identity)
     cleaned = identities(scores, everyone, range(COUNT))
     assert np.abs(cleaned @ scores.surroundings.T).max() < 1e-4
+
+
+def test_of_another_scorers_vectors_only_what_explains_much_is_taken_out() -> None:
+    rng = np.random.default_rng(1)
+    people = candidates(COUNT)
+    scores = measured(COUNT)
+    places = np.array([BACKGROUNDS.index(each.cell["background"]) for each in people])
+    axes = np.eye(scores.seen.shape[1])
+    of_somebody = axes[rng.permutation(COUNT) % 3 + 8] + 0.05 * rng.normal(size=scores.seen.shape)
+    for lean, is_left in ((0.1, True), (1.0, False)):
+        vectors = unit(of_somebody + lean * axes[places])
+        seen = identities(dataclasses.replace(scores, by_clip=False, identity=vectors), people, range(COUNT))
+        assert np.array_equal(seen, vectors) is is_left
+        assert choosing.explained(seen, [each.cell["background"] for each in people]) < PAST
 
 
 def test_of_one_character_the_core_is_taken_and_not_a_group_of_one_place() -> None:

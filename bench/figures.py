@@ -16,8 +16,9 @@ def _way(found: Result, way: str, key: str) -> float:
     return next(row[key] for row in found["rows"] if row["way"] == way)
 
 
-def _from_96(found: Result) -> list[float]:
-    return [each["chosen"] for each in found["by candidates"] if each["candidates"] >= 96]
+def _one_character(found: Result, candidates: int, scorer: str = "") -> str:
+    rows = [each for each in found["by candidates"] if each["candidates"] == candidates]
+    return percent(next(each["chosen"] for each in rows if each.get("scorer", "") == scorer))
 
 
 def _grown(rows: Sequence[Result], size: str, cost: str) -> str:
@@ -39,8 +40,10 @@ FIGURES: dict[str, Callable[[Result], str]] = {
     "board.first_page_ms": lambda found: f"{1000 * found['pages']['/']['median']:.0f}",
     "board.posts": lambda found: f"{found['posts']:,}",
     "faults.cases": lambda found: f"{found['cases'] + found['kills']:,}",
-    "references.least": lambda found: percent(min(_from_96(found))),
-    "references.most": lambda found: percent(max(_from_96(found))),
+    "references.clip_96": lambda found: _one_character(found, 96),
+    "references.clip_48": lambda found: _one_character(found, 48),
+    "references.identity_96": lambda found: _one_character(found, 96, "toybox"),
+    "references.identity_48": lambda found: _one_character(found, 48, "toybox"),
     "references.random": lambda found: percent(found["summary"]["random"]),
     "training.traits": lambda found: percent(found["summary"]["automatic"]["traits"]),
     "training.class_word": lambda found: percent(found["summary"]["class word"]["traits"]),

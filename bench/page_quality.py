@@ -24,24 +24,32 @@ def toybox(found: Result) -> Told:
 def references(found: Result) -> Told:
     all_of = found["summary"]
     ways = {"chosen by the filter": "chosen", "at random": "random", "most like the prompt": "prompt"}
-    table = [["the set", "candidates", "personas", "one and the same character", "traits that agree"]]
+    table = [["the set", "compared by", "candidates", "personas", "one and the same character", "traits that agree"]]
 
     def row(name: str, key: str, of: Result) -> list[str]:
         same = percent(of[key]) if key in of and key != "pool" else "-"
-        return [name, str(of["candidates"]), str(of["personas"]), same, percent(of[f"{key}_by_trait"])]
+        by = ("toybox's identity scorer" if of.get("scorer") else "CLIP") if key == "chosen" else "-"
+        return [name, by, str(of["candidates"]), str(of["personas"]), same, percent(of[f"{key}_by_trait"])]
 
     table += [row(name, key, all_of) for name, key in ways.items()]
     table.append(row("all candidates", "pool", all_of))
     table += [row("chosen by the filter", "chosen", each) for each in found["by candidates"][1:]]
     says = (
         f"Where {all_of['candidates']} candidates are several characters, the filter's set is one and the same in "
-        f"{percent(all_of['chosen'])} of {all_of['personas']} personas, a random one in {percent(all_of['random'])}."
+        f"{percent(all_of['chosen'])} of {all_of['personas']} personas, a random one in {percent(all_of['random'])}"
     )
     shares = {name: 100 * all_of[key] for name, key in ways.items()}
+    better = [
+        each for each in found["by candidates"] if each.get("scorer") and each["candidates"] == all_of["candidates"]
+    ]
+    for each in better:
+        says += f"; compared by the identity scorer that ships with toybox, in {percent(each['chosen'])}"
+        shares = {"chosen by identity": 100 * each["chosen"]} | shares
+    says += "."
     notes = [
-        "Personas count whose commonest character is at most half of the candidates. The same personas stand in all rows, as far "
-        "as that holds; more candidates are those of the row before and others. With 30 personas the standard error is about 6 "
-        "points, so the rows from 96 on do not differ for certain."
+        "Personas count whose commonest character is at most half of the candidates. The 48 candidates are the first of the 96. "
+        "With some 30 personas the standard error is about 6 points. The characters are others than those on which the filter "
+        "and the scorer were tried out."
     ]
     return Told(says, table, {"references": plot.bars(shares, "sets that are one character", unit=" %")}, notes)
 

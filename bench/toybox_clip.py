@@ -1,4 +1,4 @@
-"""What the scoring CLIP sees."""
+"""What the scoring CLIP sees, and the identity scorer."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from models import clip
+from models import clip, toybox
 from models.toybox import world
 
 
 class Scorer:
-    """The shipped open_clip model through the project's own scorer, as tensors."""
+    """A shipped open_clip model through the project's own scorer, as tensors."""
 
-    def __init__(self) -> None:
-        self.scorer = clip.load("toybox", device="cpu")
+    def __init__(self, name: str = "toybox") -> None:
+        self.scorer = clip.load(name, device="cpu")
 
     def pictures(self, pictures: Sequence[Image.Image]) -> Tensor:
         return torch.from_numpy(np.stack([vector for _, vector in self.scorer.pictures(pictures)]))
@@ -69,6 +69,35 @@ def triples(scorer: Scorer, trials: int = 300) -> float:
     return right / trials
 
 
+def sisters(scorer: Scorer, trials: int = 300) -> float:
+    """How often a picture is closer to the same one in another scene and framing than to a sister in its own place.
+
+    A sister differs in one trait. Nobody wears anything, as glasses would hide some of the traits.
+    """
+    rng = np.random.default_rng(23)
+    right = 0
+    pictures: list[Image.Image] = []
+    for _ in range(trials):
+        first = world.random_critter(rng, accessory="none")
+        same = {name: getattr(first, name) for name in world.IDENTITY}
+        scene = str(rng.choice([s for s in world.SCENES if s != first.scene]))
+        framing = str(rng.choice([f for f in world.FRAMINGS if f != first.framing]))
+        again = world.random_critter(rng, **same, scene=scene, framing=framing, accessory="none")
+        traits = [name for name in world.truth(first) if name in world.TRAITS]
+        name = str(rng.choice(traits))
+        others = [value for value in world.VALUES[name] if value != getattr(first, name)]
+        sister = dataclasses.replace(first, **{name: str(rng.choice(others))})
+        pictures += [world.draw(critter) for critter in (first, again, sister)]
+    for one, same, other in scorer.pictures(pictures).reshape(trials, 3, -1):
+        right += float(one @ same) > float(one @ other)
+    return right / trials
+
+
 def measure() -> dict:
-    scorer = Scorer()
-    return {"zero_shot_20": zero_shot(scorer), "identity_triples": triples(scorer)}
+    scorer, eye = Scorer(), Scorer(str(toybox.check() / "identity"))
+    return {
+        "zero_shot_20": zero_shot(scorer),
+        "identity_triples": triples(scorer),
+        "sisters": sisters(scorer),
+        "identity_scorer": {"identity_triples": triples(eye), "sisters": sisters(eye)},
+    }

@@ -10,12 +10,7 @@ from math import ceil
 import numpy as np
 
 NOISE = 1e-6  # what parts equal pictures after float32 arithmetic
-ROWS = 256  # of a similarity matrix, held at a time
 MOST_VALUES = 512  # of all factors together; a fit is quadratic in them
-PASSES = 30  # of k-means
-COUNTS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)  # of clusters, all of them tried
-GAP = 1.25  # times the radius of a group: where nobody else is, if it is all of a group
-SLACK = 1.25  # times the dissimilarity of a group: what chance makes of the difference to its half
 
 
 def cut(scores: Sequence[float] | np.ndarray, spread: float, floor: float) -> float:
@@ -43,13 +38,13 @@ def without(vectors: np.ndarray, nuisance: np.ndarray) -> np.ndarray:
     Its rows are directions, such as differences between the vectors of texts that name backgrounds: of any length, any
     number, repeated or implied by others.
     """
-    vectors, nuisance = _checked(vectors), np.asarray(nuisance, np.float64)
+    vectors, nuisance = checked(vectors), np.asarray(nuisance, np.float64)
     if not nuisance.size:
-        return _unit(vectors)
+        return unit(vectors)
     _, strengths, directions = np.linalg.svd(nuisance, full_matrices=False)
     # In float32's precision: a direction weaker than the rounding errors is one of them.
     basis = directions[strengths > strengths[0] * np.finfo(np.float32).eps * max(nuisance.shape)]
-    return _unit(vectors - (vectors @ basis.T) @ basis)
+    return unit(vectors - (vectors @ basis.T) @ basis)
 
 
 def residual(vectors: np.ndarray, groups: Sequence[Sequence[str]], ridge: float = 1.0) -> np.ndarray:
@@ -59,22 +54,22 @@ def residual(vectors: np.ndarray, groups: Sequence[Sequence[str]], ridge: float 
     `ridge` counts as so many candidates without effect: a value that one candidate has alone takes only half of what
     is special about it. Of very many values, the commonest are fitted.
     """
-    vectors = _checked(vectors)
+    vectors = checked(vectors)
     assert all(len(values) == len(vectors) for values in groups), "each factor needs one value per candidate"
     assert ridge > 0, "factors that imply each other have no effects of their own without a ridge"
     if not len(vectors) or not groups:
-        return _unit(vectors)
+        return unit(vectors)
     columns = _columns(groups)
     columns -= columns.mean(axis=0)  # so the overall mean is nobody's effect
     system = columns.T @ columns + ridge * np.eye(columns.shape[1])
-    return _unit(vectors - columns @ np.linalg.solve(system, columns.T @ (vectors - vectors.mean(axis=0))))
+    return unit(vectors - columns @ np.linalg.solve(system, columns.T @ (vectors - vectors.mean(axis=0))))
 
 
 def explained(vectors: np.ndarray, values: Sequence[str]) -> float:
     """The share of the differences between vectors that lies between the values of one factor, beyond what chance puts
     there: about 0 where the factor plays no part, 1 where it is all there is.
     """
-    vectors = _checked(vectors)
+    vectors = checked(vectors)
     if len(vectors) < 2:
         return 0.0
     columns = _columns([values])
@@ -95,11 +90,11 @@ def main_directions(vectors: np.ndarray, counts: Sequence[int] = (4, 5, 6, 7, 8)
     Among some dozens of pictures of a few characters, who it is makes the largest differences, and all the small ones
     together would drown them. How many directions are large is not known: each of `counts` gets the same say.
     """
-    vectors = _checked(vectors)
+    vectors = checked(vectors)
     centred = vectors - vectors.mean(axis=0)
     _, directions = np.linalg.eigh(centred.T @ centred)
     parts = centred @ directions[:, ::-1][:, : max(counts)]
-    return np.concatenate([_unit(parts[:, :count]) for count in counts], axis=1) / np.sqrt(len(counts))
+    return np.concatenate([unit(parts[:, :count]) for count in counts], axis=1) / np.sqrt(len(counts))
 
 
 def core(vectors: np.ndarray, share: float, least: int) -> np.ndarray:
@@ -109,53 +104,14 @@ def core(vectors: np.ndarray, share: float, least: int) -> np.ndarray:
     than `least` are never left.
     """
     assert 0 <= share <= 1, "a share lies between 0 and 1"
-    vectors = _checked(vectors)
-    left = _order(vectors)
+    vectors = checked(vectors)
+    left = own_order(vectors)
     wanted = min(len(left), max(least, ceil(share * len(left) - NOISE)))
     while len(left) > wanted:
-        nearness = vectors[left] @ _unit(vectors[left].sum(axis=0))
+        nearness = vectors[left] @ unit(vectors[left].sum(axis=0))
         staying = max(wanted, len(left) - max(1, len(left) // 32))  # one at a time would take quadratic time
         left = left[np.sort(np.argsort(-nearness, kind="stable")[:staying])]
     return np.sort(left)
-
-
-@dataclass(frozen=True)
-class Cluster:
-    """The candidates most like each other, out of all that are enough to be a cluster."""
-
-    members: np.ndarray  # in ascending order; empty where no cluster has enough
-    cohesion: float  # their mean pairwise similarity; 0 where there are none
-    sizes: tuple[int, ...]  # of all clusters they were found among, without strays, largest first
-    similarity: np.ndarray  # of every candidate to the members' mean; 0 where there are none
-
-
-def cluster(vectors: np.ndarray, least: int, spread: float = 2.0) -> Cluster:
-    """The most cohesive cluster of at least `least` members, in the spirit of The Chosen One (arXiv 2311.10093).
-
-    Spherical k-means with several k. What is `spread` times as far from its cluster's mean as the median member is a
-    stray and does not count. Part of a group is always more alike than the group: of the clusters that hold most of
-    the best one, one with a gap around it is taken, or else the largest that is nearly as cohesive.
-    """
-    assert least >= 2 and spread >= 1, "a cluster has two members or more, and keeps half of them or more"
-    vectors = _checked(vectors)
-    order = _order(vectors)
-    points = vectors[order]
-    density = _density(points, least)
-    seeds = _seeds(points, density)
-    found: list[_Part] = []
-    for count in [count for count in COUNTS if count <= len(seeds)]:
-        labels = _k_means(points, points[seeds[:count]])
-        cells = [np.flatnonzero(labels == label) for label in np.unique(labels)]
-        parts = [cell[_trimmed(points[cell], density[cell], least, spread)] for cell in cells]
-        sizes = tuple(sorted((len(part) for part in parts), reverse=True))
-        found += [_Part(part, mean_pairwise(points[part]), sizes) for part in parts]
-    enough = [part for part in found if len(part.members) >= least]
-    if not enough:
-        sizes = max((part.sizes for part in found), key=lambda sizes: sizes[0], default=())
-        return Cluster(np.zeros(0, np.intp), 0.0, sizes, np.zeros(len(vectors)))
-    chosen = _most_cohesive(points, enough)
-    similarity = np.clip(vectors @ _unit(points[chosen.members].sum(axis=0)), -1.0, 1.0)
-    return Cluster(np.sort(order[chosen.members]), chosen.cohesion, chosen.sizes, similarity)
 
 
 @dataclass(frozen=True)
@@ -186,7 +142,7 @@ def diverse(
     assert 0 <= balance <= 1, "balance lies between 0 and 1"
     assert all(len(values) == len(vectors) for values in [worth, *cells.values()]), "each item needs one value"
     assert set(quotas or {}) <= set(cells), "a quota is for an axis that the items have"
-    vectors, worth = _checked(vectors), np.asarray(worth, np.float64)
+    vectors, worth = checked(vectors), np.asarray(worth, np.float64)
     assert np.isfinite(worth).all(), "worth must be numbers"
     axes = [_Axis(name, values, keep, (quotas or {}).get(name)) for name, values in cells.items()]
     closest = np.zeros(len(vectors))
@@ -231,7 +187,7 @@ def mean_pairwise(vectors: np.ndarray) -> float:
     """How alike unit vectors are: the mean similarity over all pairs of them, 1 where there is no pair."""
     if len(vectors) < 2:
         return 1.0
-    vectors = _checked(vectors)
+    vectors = checked(vectors)
     total = vectors.sum(axis=0)
     return float((total @ total - np.vdot(vectors, vectors)) / (len(vectors) * (len(vectors) - 1)))
 
@@ -240,26 +196,26 @@ def effective_size(vectors: np.ndarray) -> float:
     """How many different pictures these amount to, 1 to n: the Vendi score (arXiv 2210.02410)."""
     if not len(vectors):
         return 0.0
-    vectors = _checked(vectors)
+    vectors = checked(vectors)
     # Both products have the same eigenvalues but for zeros; the smaller one is at most d x d.
     shares = np.linalg.eigvalsh(vectors.T @ vectors if len(vectors) > vectors.shape[1] else vectors @ vectors.T)
     shares = shares[shares > 0] / shares[shares > 0].sum()
     return float(np.exp(-(shares * np.log(shares)).sum()))
 
 
-def _checked(vectors: np.ndarray) -> np.ndarray:
+def checked(vectors: np.ndarray) -> np.ndarray:
     vectors = np.asarray(vectors, np.float64)
     assert vectors.ndim == 2 and np.isfinite(vectors).all(), "vectors must be rows of numbers"
     return vectors
 
 
-def _unit(vectors: np.ndarray) -> np.ndarray:
+def unit(vectors: np.ndarray) -> np.ndarray:
     """At unit length; what is no longer than rounding errors of unit vectors has no direction and becomes zeros."""
     lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
     return np.divide(vectors, lengths, out=np.zeros_like(vectors), where=lengths > NOISE)
 
 
-def _order(vectors: np.ndarray) -> np.ndarray:
+def own_order(vectors: np.ndarray) -> np.ndarray:
     """An order of the vectors' own, so that the one they came in has no part in what is chosen."""
     return np.lexsort(vectors.T) if vectors.size else np.arange(len(vectors))
 
@@ -275,95 +231,3 @@ def _columns(groups: Sequence[Sequence[str]]) -> np.ndarray:
     for code in codes:
         columns += code[:, None] == common
     return columns
-
-
-@dataclass(frozen=True)
-class _Part:
-    """One cluster of one k-means: its members without strays, and how many its neighbours have."""
-
-    members: np.ndarray
-    cohesion: float
-    sizes: tuple[int, ...]
-
-
-def _seeds(points: np.ndarray, density: np.ndarray) -> np.ndarray:
-    """Where clusters may start: at the densest point, then each time at the one farthest from all before.
-
-    Only points in the denser half count, or strays, which are far from everything, would get most of the clusters.
-    """
-    if not len(points):
-        return np.zeros(0, np.intp)
-    dense = density >= np.median(density)
-    seeds = [int(density.argmax())]
-    closest = points @ points[seeds[0]]
-    while len(seeds) < COUNTS[-1]:
-        farthest = int(np.where(dense, closest, np.inf).argmin())
-        if closest[farthest] >= 1 - NOISE or farthest in seeds:
-            break
-        seeds.append(farthest)
-        closest = np.maximum(closest, points @ points[farthest])
-    return np.asarray(seeds)
-
-
-def _density(points: np.ndarray, least: int) -> np.ndarray:
-    """How near the last of the `least` nearest points is, each counting itself."""
-    points = points.astype(np.float32)  # it only ranks them, in half the time
-    last = max(0, len(points) - least)
-    density = np.zeros(len(points), np.float32)
-    for start in range(0, len(points), ROWS):
-        block = points[start : start + ROWS] @ points.T
-        density[start : start + ROWS] = np.partition(block, last, axis=1)[:, last]
-    return density
-
-
-def _k_means(points: np.ndarray, centres: np.ndarray) -> np.ndarray:
-    """Each point's cluster. One that loses all its points keeps its centre."""
-    labels = np.full(len(points), -1)
-    for _ in range(PASSES):
-        before, labels = labels, (points @ centres.T).argmax(axis=1)
-        if (labels == before).all():
-            break
-        members = labels[:, None] == np.arange(len(centres))
-        centres = np.where(members.any(axis=0)[:, None], _unit(members.T.astype(points.dtype) @ points), centres)
-    return labels
-
-
-def _trimmed(cell: np.ndarray, density: np.ndarray, least: int, spread: float) -> np.ndarray:
-    """Which points of a cell are no strays, found outwards from the densest: a mean of all would be dragged to them."""
-    inner = np.zeros(len(cell), bool)
-    inner[np.argsort(-(cell @ cell[density.argmax()]), kind="stable")[:least]] = True
-    for outwards in (True, False):  # one after the other, so that each must end
-        before = np.zeros(0, bool)
-        while not np.array_equal(before, inner):
-            before = inner
-            distances = _distances(cell, inner)
-            near = distances <= spread * _others(inner.sum()) * np.median(distances[inner]) + NOISE
-            inner = inner | near if outwards else inner & near
-    return inner
-
-
-def _distances(points: np.ndarray, members: np.ndarray) -> np.ndarray:
-    """How far each point is from the members' mean direction; orthogonal ones are 1.41 apart."""
-    return np.sqrt(np.maximum(0, 2 - 2 * (points @ _unit(points[members].sum(axis=0)))))
-
-
-def _others(count: int) -> float:
-    """How many times as far from a mean as those it was taken of are others of the same group."""
-    return float(np.sqrt((count + 1) / max(1, count - 1)))
-
-
-def _most_cohesive(points: np.ndarray, parts: Sequence[_Part]) -> _Part:
-    best = max(parts, key=lambda part: part.cohesion)
-    around = [part for part in parts if 2 * np.isin(best.members, part.members).sum() > len(best.members)]
-    if apart := [part for part in around if _is_apart(points, part.members)]:
-        return max(apart, key=lambda part: (part.cohesion, len(part.members)))
-    cohesive = 1 - SLACK * (1 - best.cohesion) - NOISE
-    return max((part for part in around if part.cohesion >= cohesive), key=lambda part: len(part.members))
-
-
-def _is_apart(points: np.ndarray, members: np.ndarray) -> bool:
-    """Whether a gap parts all others from the members."""
-    distances = _distances(points, members)
-    others = np.delete(distances, members)
-    radius = _others(len(members)) * float(distances[members].max())
-    return len(others) > 0 and float(others.min()) > GAP * radius + NOISE

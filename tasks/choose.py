@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from models import choice as choosing
-from models import quality
+from models import clusters, quality
 from tasks.knobs import References
 from tasks.reference_set import Candidate, Choice, Verdict
 from tasks.scores import Scores, effective_size, identities, sharpness_cut
@@ -185,7 +185,7 @@ def _by_identity(book: _Book, knobs: References, keep: int) -> tuple[np.ndarray,
         members = choosing.core(vectors, knobs.core_share, least)
         likeness = vectors @ _middle(vectors[members])
     else:
-        found = choosing.cluster(vectors, least, knobs.identity_spread)
+        found = clusters.cluster(vectors, least, knobs.identity_spread)
         if not len(found.members):
             return np.zeros(0), (
                 f"the largest group of candidates that look like one character has {max(found.sizes, default=0)} pictures "

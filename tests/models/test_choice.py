@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 
 from models.choice import (
     Choice,
-    cluster,
     core,
     cut,
     diverse,
@@ -25,6 +24,7 @@ from models.choice import (
     residual,
     without,
 )
+from models.clusters import cluster
 
 SCORES = st.lists(st.floats(-1, 1), max_size=30)
 SEEDS = st.integers(0, 2**32 - 1)
@@ -477,7 +477,7 @@ def test_memory_grows_with_the_number_of_candidates_not_with_its_square(work: st
 
 
 def test_choosing_needs_no_torch() -> None:
-    light = "import sys; from models import choice; print(sorted({'torch', 'scipy', 'sklearn'} & set(sys.modules)))"
+    light = "import sys; from models import choice, clusters; print(sorted({'torch', 'scipy', 'sklearn'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", light], capture_output=True, text=True).stdout == "[]\n"
 
 

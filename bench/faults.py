@@ -232,7 +232,7 @@ def _finish(case: Case, place: Place, clock: Clock, store: Store, server: StandI
             if each.person:
                 asked = asked or "an account was resumed"
                 with store.writing() as connection:
-                    claims.resume(connection, each.publisher, each.account)
+                    claims.resume(connection, each.publisher, each.account, clock())
         _run(store, place, case, clock)
     there, out = posts.get(store, post), _out(server, place)
     assert (there.state, len(out)) == ("published", 1), f"{case}: {there.state}, {len(out)} on the account"

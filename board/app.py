@@ -12,7 +12,7 @@ from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException as AnyHTTPException
 
 from board import api, images, login, pages
-from board.desk import Desk, Now, _now
+from board.desk import Desk
 from board.guard import LOOPBACK, Guard
 from board.sessions import Clock
 from models.errors import UserError
@@ -23,12 +23,12 @@ from tasks.store import StoreError
 STATIC = Path(__file__).with_name("static")
 
 
-def create(loaded: Loaded, host: str = "", clock: Clock = monotonic, now: Now = _now) -> FastAPI:
+def create(loaded: Loaded, host: str = "", clock: Clock = monotonic) -> FastAPI:
     """The board of a studio. `host` is what it is bound to, where that is not what the settings say."""
     bound = host or loaded.settings.board.host
     check_open(loaded, bound)
     app = FastAPI(title="restage", docs_url=None, redoc_url=None, openapi_url="/api/openapi.json", lifespan=None)
-    app.state.desk = Desk(loaded, clock, now)
+    app.state.desk = Desk(loaded, clock)
     app.add_middleware(Guard, sessions=app.state.desk.sessions, names=[bound, *loaded.settings.board.names])
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     for router in (login.router, pages.router, images.router, api.router):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import cast
 
@@ -22,24 +20,18 @@ from tasks.reference_set import ReferenceSet, Shelf
 from tasks.settings import Loaded
 from tasks.store import Store
 
-Now = Callable[[], datetime]
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
-
 
 class Desk:
-    def __init__(self, loaded: Loaded, clock: Clock, now: Now = _now) -> None:
+    def __init__(self, loaded: Loaded, clock: Clock) -> None:
         password = loaded.settings.secrets.board_password
         self.loaded = loaded
-        self.store = Store.open(loaded.database, loaded.studio)
+        self.store = Store.open(loaded.database, loaded.studio, clock=loaded.clock)
         self.artifacts = Artifacts(loaded.studio)
         self.sessions = Sessions(password.get_secret_value() if password else "", clock)
         self.patience = Patience(clock)
         self.thumbs = Thumbs(loaded.studio)
         self.replays = Replays(loaded)
-        self.now = now
+        self.now = loaded.clock
         # Where everybody who comes has the one password, the machine's user is not who decided.
         self.by = "the board" if self.sessions.needed else review.user()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -29,7 +30,7 @@ def backup(
     from tasks.store import Store
 
     loaded = load(settings)
-    with closing(Store.open(loaded.database, loaded.studio)) as store:
+    with closing(Store.open(loaded.database, loaded.studio, clock=loaded.clock)) as store:
         made = step.backup(file, store, loaded.studio, loaded.folder, file_of(settings))
     typer.echo(f"{file}: {made.files} files and {made.rows} rows, {made.size / 1e6:.1f} MB")
 
@@ -53,8 +54,10 @@ def restore(
     from tasks.store import Store
 
     loaded = load(settings)
-    with closing(Store.open(loaded.database, loaded.studio)) as store:
-        made = step.restore(file, store, loaded.studio, loaded.folder, replace, mark_restored)
+    with closing(Store.open(loaded.database, loaded.studio, clock=loaded.clock)) as store:
+        made = step.restore(
+            file, store, loaded.studio, loaded.folder, replace, partial(mark_restored, now=store.clock())
+        )
     typer.echo(f"{made.files} files and {made.rows} rows are back in {loaded.studio}")
     if made.kept:
         typer.echo(f"what was there before and differs lies in {made.kept}")

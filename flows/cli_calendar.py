@@ -51,11 +51,12 @@ def calendar(
     from tasks.persona import find, names
     from tasks.settings import load
 
-    folder = load(settings).folder
+    loaded = load(settings)
+    folder = loaded.folder
     found = [find(name, folder) for name in ([persona] if persona else names(folder))]
     if not found:
         raise UserError(f"there is no persona in {folder / 'prompts'}: make one with restage new persona NAME")
-    plans = [(each, _ahead(each, start, days)) for each in found]
+    plans = [(each, _ahead(each, start, days, loaded.clock())) for each in found]
     problems = list(dict.fromkeys(str(problem) for _, plan in plans for problem in plan.problems))
     if as_json:
         typer.echo(json.dumps(_plain(plans, problems), indent=1, ensure_ascii=False))
@@ -68,12 +69,12 @@ def calendar(
         raise typer.Exit(1)
 
 
-def _ahead(persona: Persona, start: str, days: int) -> Plan:
+def _ahead(persona: Persona, start: str, days: int, now: datetime) -> Plan:
     """Whole days of the calendar's time zone."""
     from tasks.due import local_midnight
     from tasks.plan import plan_ahead
 
-    first = _day(start) if start else datetime.now(persona.calendar.zone).date()
+    first = _day(start) if start else now.astimezone(persona.calendar.zone).date()
     since, until = (local_midnight(persona, day) for day in (first, first + timedelta(days=days)))
     moment = timedelta(microseconds=1)  # the first midnight belongs to it, the last one does not
     return plan_ahead(persona, since.astimezone(UTC) - moment, until.astimezone(UTC) - moment)

@@ -175,7 +175,7 @@ def _opened(settings: Path | None) -> Iterator[tuple[Store, Loaded]]:
     from tasks.store import Store
 
     loaded = load(settings)
-    store = Store.open(loaded.database, loaded.studio)
+    store = Store.open(loaded.database, loaded.studio, clock=loaded.clock)
     try:
         yield store, loaded
     finally:

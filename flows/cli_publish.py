@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Callable
 from contextlib import closing
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -76,7 +76,7 @@ def _later(loaded: Loaded, persona: str) -> str:
     from tasks import posts
     from tasks.store import Store
 
-    with closing(Store.open(loaded.database, loaded.studio)) as store:
+    with closing(Store.open(loaded.database, loaded.studio, clock=loaded.clock)) as store:
         found = sorted(posts.find(store, ["approved"], persona=persona), key=lambda post: post.content.when)
     if not found:
         return ""
@@ -132,9 +132,12 @@ def log_in(
         raise UserError(f"nobody can log in without a password: type that of {account}")
     more = {"address": address, "breath": 0.0} if address else {}
     path = enter(loaded.studio, account, password, totp, ask=ask, **more)  # type: ignore[arg-type]
-    with closing(Store.open(loaded.database, loaded.studio)) as store, store.writing() as connection:
+    with (
+        closing(Store.open(loaded.database, loaded.studio, clock=loaded.clock)) as store,
+        store.writing() as connection,
+    ):
         if claims.standing(connection, "instagram", account).person:
-            claims.resume(connection, "instagram", account)
+            claims.resume(connection, "instagram", account, loaded.clock())
     return path
 
 
@@ -158,7 +161,7 @@ def renewed(loaded: Loaded, account: str, api: str = "") -> tuple[Path, datetime
         write(place, new.encode())
     finally:
         os.umask(mask)
-    return place, datetime.now(UTC) + timedelta(seconds=seconds)
+    return place, loaded.clock() + timedelta(seconds=seconds)
 
 
 def account(
@@ -176,7 +179,7 @@ def account(
     from tasks.store import Store
 
     loaded = load(settings)
-    with closing(Store.open(loaded.database, loaded.studio)) as store:
+    with closing(Store.open(loaded.database, loaded.studio, clock=loaded.clock)) as store:
         found = claims.standings(store, name)
         if resume and not found:
             raise UserError("name the account that may go on: see restage account for those there are")
@@ -185,13 +188,13 @@ def account(
         if resume:
             with store.writing() as connection:
                 for each in found:
-                    claims.resume(connection, each.publisher, each.account)
+                    claims.resume(connection, each.publisher, each.account, loaded.clock())
             found = claims.standings(store, name)
     if as_json:
-        typer.echo(json.dumps([_plain(each) for each in found], indent=1, ensure_ascii=False))
+        typer.echo(json.dumps([_plain(each, loaded.clock()) for each in found], indent=1, ensure_ascii=False))
         return
     for each in found:
-        typer.echo(f"{each.account:20} {each.publisher:10} {_says(each)}")
+        typer.echo(f"{each.account:20} {each.publisher:10} {_says(each, loaded.clock())}")
     if not found:
         typer.secho(f"note: nothing was published to {name or 'any account'} yet", fg=typer.colors.YELLOW, err=True)
 
@@ -216,7 +219,7 @@ def resolve(
     from tasks.store import Store
 
     loaded = load(settings)
-    with closing(Store.open(loaded.database, loaded.studio)) as store:
+    with closing(Store.open(loaded.database, loaded.studio, clock=loaded.clock)) as store:
         there = posts.get(store, post)
         done = step.resolve(store, there, _who(), published, absent)
     typer.echo(f"post {done.id} is {done.state}")
@@ -234,11 +237,11 @@ def _ask_unseen(question: str) -> str:
     return str(typer.prompt(question.rstrip(": "), hide_input=True))
 
 
-def _plain(standing: Standing) -> dict[str, object]:
+def _plain(standing: Standing, now: datetime) -> dict[str, object]:
     return {
         "account": standing.account,
         "publisher": standing.publisher,
-        "paused": standing.paused(datetime.now(UTC)),
+        "paused": standing.paused(now),
         "until": standing.paused_until.isoformat() if standing.paused_until else "",
         "person": standing.person,
         "why": standing.why,
@@ -246,8 +249,7 @@ def _plain(standing: Standing) -> dict[str, object]:
     }
 
 
-def _says(standing: Standing) -> str:
-    now = datetime.now(UTC)
+def _says(standing: Standing, now: datetime) -> str:
     if standing.person:
         return f"waits for a person: {standing.why}; then run restage account {standing.account} --resume"
     if standing.paused(now) and standing.paused_until:

@@ -104,7 +104,7 @@ def reject(
 def _store(loaded: Loaded) -> Store:
     from tasks.store import Store
 
-    return Store.open(loaded.database, loaded.studio)
+    return Store.open(loaded.database, loaded.studio, clock=loaded.clock)
 
 
 def _serve(loaded: Loaded) -> None:

@@ -10,7 +10,7 @@ import json
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,10 +64,11 @@ class Outcome:
 
 def daily(persona: str, loaded: Loaded, dry_run: bool = False, now: datetime | None = None) -> Outcome:
     """Render what is due, leave it for review, publish what is approved and due. A dry run publishes to disk only."""
+    loaded = loaded.at(now)
     done, broken = Outcome(persona), None
     try:
-        if is_due(persona, loaded, now or datetime.now(UTC)):
-            make(done, loaded, now)
+        if is_due(persona, loaded):
+            make(done, loaded)
     except UserError as error:
         done.problems.append(str(error))
     except Exception as error:  # a fault of a driver or of ours must not keep back what was approved before
@@ -83,18 +84,18 @@ def daily(persona: str, loaded: Loaded, dry_run: bool = False, now: datetime | N
     return done
 
 
-def is_due(persona: str, loaded: Loaded, now: datetime) -> bool:
+def is_due(persona: str, loaded: Loaded) -> bool:
     """Whether there is anything to render. Where not, the run ends before it has loaded what renders, which takes seconds."""
     who = personas.find(persona, loaded.folder)
-    with closing(Store.open(loaded.database, loaded.studio)) as store:
-        found = rendering_step.scope(who, store, Span(), now)
+    with closing(Store.open(loaded.database, loaded.studio, clock=loaded.clock)) as store:
+        found = rendering_step.scope(who, store, Span(), loaded.clock())
     return bool(found.jobs or found.problems)
 
 
-def make(done: Outcome, loaded: Loaded, now: datetime | None) -> None:
+def make(done: Outcome, loaded: Loaded) -> None:
     from flows.render import render
 
-    made = render(done.persona, loaded, now=now)
+    made = render(done.persona, loaded)
     done.rendered, done.page = made.render, made.page
     done.problems += made.render.failures
     done.approved = approve(done.to_review, loaded)
@@ -104,7 +105,7 @@ def approve(made: Sequence[Post], loaded: Loaded) -> list[Post]:
     """Nobody's look is replaced unless its owner said so in the settings."""
     if not loaded.settings.review.automatic or not made:
         return []
-    with closing(Store.open(loaded.database, loaded.studio)) as store:
+    with closing(Store.open(loaded.database, loaded.studio, clock=loaded.clock)) as store:
         return review.approve_all(store, made, BY)[0]
 
 
@@ -132,7 +133,7 @@ def lines(done: Outcome, loaded: Loaded) -> list[str]:
 
 def waiting_for_review(done: Outcome, loaded: Loaded) -> list[Post]:
     """Older ones too."""
-    with closing(Store.open(loaded.database, loaded.studio)) as store:
+    with closing(Store.open(loaded.database, loaded.studio, clock=loaded.clock)) as store:
         return posts.find(store, ["awaiting review"], persona=done.persona)
 
 
@@ -151,7 +152,7 @@ def summary(done: Outcome) -> dict[str, Any]:
 def is_stale(persona: str, loaded: Loaded) -> bool:
     """Whether this is a run by schedule whose time has passed by so long that the next one is due."""
     start = steps.scheduled_start()
-    return start is not None and times.daily(persona, loaded).superseded(start, datetime.now(UTC))
+    return start is not None and times.daily(persona, loaded).superseded(start, loaded.clock())
 
 
 def flow() -> Flow[..., Any]:

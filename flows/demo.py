@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from datetime import UTC, datetime
 from pathlib import Path
 
 from flows import demo_studio
@@ -70,7 +69,7 @@ def _again(picture: Path, loaded: Loaded) -> str:
 
 def _week(loaded: Loaded) -> Rendering:
     """What is about to be made is noted first, so that a run that is killed leaves nothing that looks like somebody else's."""
-    now, span = datetime.now(UTC), Span(days=DAYS)
+    now, span = loaded.clock(), Span(days=DAYS)
     ahead = look(personas.find(PERSONA, loaded.folder), loaded, span, now, again=False)
     demo_studio.note([job.due.key for job in ahead.jobs], loaded)
     return render(PERSONA, loaded, span, now=now)
@@ -79,7 +78,7 @@ def _week(loaded: Loaded) -> Rendering:
 def approve(rendered: Rendering, loaded: Loaded) -> None:
     """Approve what waits, and send it before its time."""
     waiting = [each.post for each in rendered.render.posts if each.post.state == "awaiting review"]
-    with closing(Store.open(loaded.database, loaded.studio)) as store:
+    with closing(Store.open(loaded.database, loaded.studio, clock=loaded.clock)) as store:
         review.approve_all(store, waiting, BY)
         ready = [posts.get(store, each.post.id) for each in rendered.render.posts]
     for post in _approved(ready):
@@ -92,7 +91,7 @@ def _approved(found: Sequence[Post]) -> list[Post]:
 
 def _told(post: str, loaded: Loaded) -> Told:
     """The post as it is now, and where it lies."""
-    with closing(Store.open(loaded.database, loaded.studio)) as store:
+    with closing(Store.open(loaded.database, loaded.studio, clock=loaded.clock)) as store:
         receipts = [each.receipt for each in attempts.attempts(store, post) if each.receipt]
         folders = [loaded.studio / FOLDER / each.media_id for each in receipts if each.publisher == "folder"]
         return Told(posts.get(store, post), posts.candidates(store, post), folders[-1] if folders else None)

@@ -35,7 +35,7 @@ def check(loaded: Loaded) -> None:
         raise UserError(f"{file} is not the {PERSONA} that ships with restage: {REMEDY}")
     if publishing.publisher != "folder" or not publishing.dry_run:
         raise UserError(f"publishing.publisher or publishing.dry_run is set in {loaded.folder}: {REMEDY}")
-    with closing(Store.open(loaded.database, loaded.studio)) as store:
+    with closing(Store.open(loaded.database, loaded.studio, clock=loaded.clock)) as store:
         noted = _noted(loaded)
         strange = next((post for post in posts.find(store) if not _is_its(post, store, noted)), None)
     if strange:

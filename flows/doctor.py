@@ -7,7 +7,6 @@ import shutil
 import sqlite3
 import stat
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -112,14 +111,14 @@ def studio(loaded: Loaded) -> Iterator[Check]:
 
 def clock(loaded: Loaded) -> Iterator[Check]:
     """A clock that was set back makes what is due look as if it were still to come."""
-    ahead = [(path, when) for path, when in _times(loaded.studio) if when > time.time() + SLACK]
+    ahead = [(path, when) for path, when in _times(loaded.studio) if when > loaded.clock().timestamp() + SLACK]
     if ahead:
         path, when = max(ahead, key=lambda each: each[1])
         at = datetime.fromtimestamp(when, UTC)
         remedy = "set this machine's clock right, or touch that file if the clock was wrong then"
         yield Check("clock", False, f"{path} was written at {at:%Y-%m-%d %H:%M} UTC, which is yet to come", remedy)
         return
-    yield Check("clock", True, f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, and no file of the studio is newer")
+    yield Check("clock", True, f"{loaded.clock():%Y-%m-%d %H:%M} UTC, and no file of the studio is newer")
 
 
 def _times(folder: Path) -> Iterator[tuple[Path, float]]:
@@ -141,7 +140,7 @@ def database(loaded: Loaded) -> Iterator[Check]:
     if inside and not (loaded.studio / FILE).exists():
         yield Check("database", None, f"{loaded.studio / FILE} will be made when it is needed")
         return
-    with closing(Store.open(loaded.database, loaded.studio, patience=5)):
+    with closing(Store.open(loaded.database, loaded.studio, patience=5, clock=loaded.clock)):
         pass
     if inside and not _is_whole(loaded.studio / FILE):
         yield Check("database", False, f"{loaded.studio / FILE} is damaged", "put a backup back with restage restore")
@@ -197,7 +196,7 @@ def personas(loaded: Loaded) -> Iterator[Check]:
     if not names:
         folder = loaded.folder / persona.FOLDER
         yield Check("persona", False, f"{folder} holds none", "make one with restage new persona NAME")
-    now = datetime.now(UTC)
+    now = loaded.clock()
     for name in names:
         try:
             who = persona.find(name, loaded.folder)

@@ -241,4 +241,4 @@ class Easel:
         return zip(looks, shots_of(self.persona, looks, self.persona.class_word, None, self.loaded), strict=True)
 
     def _store(self) -> Store:
-        return Store.open(self.loaded.database, self.loaded.studio)
+        return Store.open(self.loaded.database, self.loaded.studio, clock=self.loaded.clock)

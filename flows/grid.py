@@ -61,7 +61,7 @@ def _word(who: Persona, loaded: Loaded, asked: str) -> Path | None:
     number = asked.removeprefix("v")
     if asked and not number.isdecimal():
         raise UserError(f"embedding {asked!r} is no version of {who.name}, such as v2, no file, and not {step.NONE}")
-    store = Store.open(loaded.database, loaded.studio)
+    store = Store.open(loaded.database, loaded.studio, clock=loaded.clock)
     try:
         found = versions.version(store, who.name, int(number)) if number else versions.current(store, who.name)
     finally:

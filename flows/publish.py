@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack, closing
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -36,7 +36,7 @@ def publish(
     patience: float = PATIENCE,
 ) -> Report:
     """Publish. A dry run writes the posts to disk, and `to` a stand-in rehearses; both leave every post as it is."""
-    with closing(Store.open(loaded.database, loaded.studio)) as store, ExitStack() as stack:
+    with closing(Store.open(loaded.database, loaded.studio, clock=loaded.clock)) as store, ExitStack() as stack:
         if dry_run or to == STAND_IN:
             store = stack.enter_context(trial(store))
         where: Outlets = outlets.Configured(loaded, dry_run)
@@ -44,10 +44,10 @@ def publish(
             through: Literal["instagram", "graph"] = (
                 "graph" if loaded.settings.publishing.publisher == "graph" else "instagram"
             )
-            where = Rehearsal(loaded.studio, through, stack)
+            where = Rehearsal(loaded.studio, through, stack, loaded.clock)
         rules = outlets.rules(loaded, "folder" if to == STAND_IN else where.name, at_once)
         one = _one(store, post)
-        report = send(Run(store, loaded.studio, where, rules, persona, one, patience=patience))
+        report = send(Run(store, loaded.studio, where, rules, persona, one, patience=patience, now=loaded.clock))
     tell(report, loaded, trial=dry_run or to == STAND_IN)
     return report
 
@@ -79,7 +79,7 @@ def is_anything(loaded: Loaded, now: datetime) -> bool:
     """Whether something may have to be sent, mended or looked for. A run every few minutes asks this and no more."""
     late = loaded.settings.publishing.late_days
     since = now - timedelta(days=late) if late else None
-    with closing(Store.open(loaded.database, loaded.studio)) as store:
+    with closing(Store.open(loaded.database, loaded.studio, clock=loaded.clock)) as store:
         return bool(
             posts.find(store, ("approved",), since=since, until=now, limit=1)
             or posts.find(store, (*IN_FLIGHT, "unknown"), limit=1)
@@ -118,7 +118,7 @@ def flow() -> Flow[..., Any]:
         from tasks.settings import load
 
         loaded = load(Path(settings) if settings else None)
-        if steps.scheduled_start() and not is_anything(loaded, datetime.now(UTC)):
+        if steps.scheduled_start() and not is_anything(loaded, loaded.clock()):
             return receipts.summary(Report())
         report = publish(loaded, persona, dry_run=dry_run, to=STAND_IN if rehearse else "")
         return receipts.summary(report)

@@ -51,8 +51,9 @@ def render(
 
     `again` also tries the drafts of which no candidate passed. `candidates` overrules the calendar and the settings.
     """
+    loaded = loaded.at(now)
     who = personas.find(persona, loaded.folder)
-    found = look(who, loaded, span, now or datetime.now(UTC), again)
+    found = look(who, loaded, span, loaded.clock(), again)
     posts, problems, easel = list(found.there), list(found.problems), Easel(who, loaded, candidates)
     for wave in rendering_step.waves(found.jobs):
         tried = make(wave, easel)
@@ -67,7 +68,7 @@ def render(
 @steps.step("plan")
 def look(who: Persona, loaded: Loaded, span: Span, now: datetime, again: bool) -> Scope:
     """What is due and has no post, and which drafts wait for a picture."""
-    with closing(Store.open(loaded.database, loaded.studio)) as store:
+    with closing(Store.open(loaded.database, loaded.studio, clock=loaded.clock)) as store:
         return rendering_step.scope(who, store, span, now, again)
 
 

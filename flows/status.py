@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from flows import lock
@@ -44,7 +44,7 @@ class Status:
 
 def status(loaded: Loaded, now: datetime | None = None) -> Status:
     """Look at the store, the calendars and, where it answers, Prefect."""
-    now = now or datetime.now(UTC)
+    now = now or loaded.clock()
     found = Status(next=upcoming(loaded, now))
     known = _posts(loaded, found)
     for name in persona.names(loaded.folder):
@@ -64,7 +64,7 @@ def _posts(loaded: Loaded, found: Status) -> set[str]:
     """Sort what is in the store; the occurrences that have a post."""
     if not loaded.database.get_secret_value() and not (loaded.studio / FILE).exists():
         return set()  # looking must not make one
-    with closing(Store.open(loaded.database, loaded.studio)) as store:
+    with closing(Store.open(loaded.database, loaded.studio, clock=loaded.clock)) as store:
         found.waiting, found.ready, found.trouble = (posts.find(store, each) for each in (WAITING, READY, TROUBLE))
         found.published = posts.find(store, ["published"], newest_first=True, limit=SHOWN)
         return {post.key for post in posts.find(store)}

@@ -11,6 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, RowMapping, insert, select, update
 
+from tasks.clock import is_from_a_wrong_clock
 from tasks.post import Post, plain
 from tasks.publishers.base import ALBUM, Before, Prepared, Receipt, upload_id_at
 from tasks.store import Store, instant
@@ -122,8 +123,8 @@ def media_of_others(connection: Connection, post: Post) -> Collection[str]:
     return tuple(connection.scalars(query.where(*where)))
 
 
-def sent_since(connection: Connection, publisher: str, account: str, since: datetime) -> list[datetime]:
-    """When posts went out there, or may have."""
+def sent_since(connection: Connection, publisher: str, account: str, since: datetime, now: datetime) -> list[datetime]:
+    """List when posts went out there, or may have; a stamp of a wrong clock tells nothing."""
     query = select(ATTEMPT.c.published_at, ATTEMPT.c.before, POST.c.state).join_from(ATTEMPT, POST)
     where = (ATTEMPT.c.publisher == publisher, POST.c.account == account, ATTEMPT.c.before != "")
     recent = (POST.c.state.in_(("committing", "unknown", "needs a person"))) | (
@@ -134,7 +135,7 @@ def sent_since(connection: Connection, publisher: str, account: str, since: date
         if published or state != "published":
             at = published and datetime.fromisoformat(published)
             found.append(at or datetime.fromtimestamp(json.loads(before)["at"], UTC))
-    return sorted(each for each in found if each >= since)
+    return sorted(each for each in found if each >= since and not is_from_a_wrong_clock(each, now))
 
 
 def _mint(connection: Connection, post: Post) -> str:

@@ -14,7 +14,6 @@ import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
 
@@ -65,7 +64,13 @@ def backup(file: Path, store: Store, studio: Path, project: Path, settings: Path
                 digest = _put(made, name, held[name]) if name in held else _add(made, name, found[name])
                 hashes |= {name: digest} if digest else {}
                 advance(1)
-            head = {"format": FORMAT, "made_at": instant(), "rows": count, "settings": settings.name, "files": hashes}
+            head = {
+                "format": FORMAT,
+                "made_at": instant(store.clock()),
+                "rows": count,
+                "settings": settings.name,
+                "files": hashes,
+            }
             made.writestr(LIST, json.dumps(head, indent=1))
     return Summary(len(hashes) - 1, count, file.stat().st_size)
 
@@ -94,7 +99,7 @@ def restore(
                 f"{what}: restore into an empty studio, or give --replace, which moves what differs to"
                 f" {studio / 'replaced'}"
             )
-        kept = studio / "replaced" / f"{datetime.now(UTC):%Y-%m-%dT%H-%M-%S}" if other or has_rows else None
+        kept = studio / "replaced" / f"{store.clock():%Y-%m-%dT%H-%M-%S}" if other or has_rows else None
         if kept and has_rows:
             write(kept / FILE, rows.out(store)[0])
         with bar("restore", len(wanted), "files") as advance:

@@ -15,6 +15,7 @@ from typing import Any
 from sqlalchemy import Connection, insert, select, update
 
 from models.errors import UserError
+from tasks.clock import CLOCK_DIFFERENCE
 from tasks.store import Store, instant
 from tasks.tables import ACCOUNT, ATTEMPT, POST
 
@@ -24,6 +25,8 @@ HONEST = timedelta(seconds=2 * LEASE)
 """A claim that ends later than this from now was made by a clock that was ahead, even where clocks differ a little."""
 COOL_DOWN, COOL_DOWN_MOST = 60.0, 6 * 3600.0
 """Seconds an account is left alone after a failure, doubled for each one in a row, and the most of it."""
+LONGEST_PAUSE = timedelta(days=1) + CLOCK_DIFFERENCE
+"""No publisher asks for more. A pause that ends later was written by a wrong clock, and counts for nothing."""
 
 
 class LostClaimError(UserError):
@@ -53,7 +56,7 @@ class Standing:
     failures: int
 
     def paused(self, now: datetime) -> bool:
-        return self.person or (self.paused_until is not None and now < self.paused_until)
+        return self.person or (self.paused_until is not None and now < self.paused_until <= now + LONGEST_PAUSE)
 
     def claimed(self, now: datetime) -> bool:
         return self.claimed_until is not None and now < self.claimed_until <= now + HONEST
@@ -129,13 +132,13 @@ def went_well(connection: Connection, publisher: str, account: str) -> None:
     connection.execute(update(ACCOUNT).where(*_of(publisher, account)).values({"failures": 0}))
 
 
-def resume(connection: Connection, publisher: str, account: str, now: datetime | None = None) -> None:
+def resume(connection: Connection, publisher: str, account: str, now: datetime) -> None:
     """Somebody has acted: go on at once, whoever held the account."""
     values = {"paused_until": "", "pause_why": "", "person": 0, "failures": 0}
     connection.execute(update(ACCOUNT).where(*_of(publisher, account)).values(values))
     there = _row(connection, publisher, account)
     if there:
-        _end(connection, there, now or datetime.now(UTC))
+        _end(connection, there, now)
 
 
 def forget_claims(connection: Connection) -> None:

@@ -49,7 +49,7 @@ def enqueue(
     With pictures it awaits review, without any it is a draft with its problem. What was rendered for a draft goes to `fill`.
     """
     state: State = "awaiting review" if content.pictures else "draft"
-    now = instant(at)
+    now = instant(at or store.clock())
     row = {
         "id": post_id(key),
         "key": key,
@@ -90,7 +90,7 @@ def fill(
     with store.writing() as connection:
         known = {each.number for each in _candidates(connection, post.id)}
         _add_candidates(connection, post.id, [each for each in candidates if each.number not in known])
-        return move(connection, post, state, by, why, at=at, revision=post.revision + 1, **changes)
+        return move(connection, post, state, by, why, at=at or store.clock(), revision=post.revision + 1, **changes)
 
 
 def get(store: Store, post: str) -> Post:
@@ -200,18 +200,23 @@ def last_published(store: Store, persona: str) -> dict[str, datetime]:
 
 def approve(store: Store, post: Post, by: str, why: str = "", at: datetime | None = None) -> Post:
     """Freeze exactly what was looked at: this revision with this content, and no other."""
-    now = instant(at)
+    now = at or store.clock()
     with store.writing() as connection:
         there = current(connection, post)
         if there.content.hash != post.content.hash:
             raise ChangedError(f"post {post.id} is not what you looked at any more: look at it again")
         if not there.content.pictures:
             raise UserError(f"post {post.id} has no picture yet: choose one of its candidates, or render it again")
-        frozen = {"hash": there.content.hash, "content": plain(there.content.as_dict()), "by_whom": by, "at": now}
+        frozen = {
+            "hash": there.content.hash,
+            "content": plain(there.content.as_dict()),
+            "by_whom": by,
+            "at": instant(now),
+        }
         held = approved(connection, there)
         if held is None:
             connection.execute(insert(APPROVAL).values({"post": post.id, "revision": post.revision} | frozen))
-        return move(connection, there, "approved", by, why, at=at, problem="")
+        return move(connection, there, "approved", by, why, at=now, problem="")
 
 
 def edit(store: Store, post: Post, content: Content, by: str, why: str, at: datetime | None = None) -> Post:
@@ -221,7 +226,7 @@ def edit(store: Store, post: Post, content: Content, by: str, why: str, at: date
     to: State = "awaiting review" if content.pictures else "draft"
     changes = {"problem": "" if content.pictures else post.problem} | _columns(content)
     with store.writing() as connection:
-        return move(connection, post, to, by, why, at=at, revision=post.revision + 1, **changes)
+        return move(connection, post, to, by, why, at=at or store.clock(), revision=post.revision + 1, **changes)
 
 
 def change(
@@ -229,12 +234,10 @@ def change(
 ) -> Post:
     """Move a post on, where nothing but its state changes."""
     with store.writing() as connection:
-        return move(connection, post, to, by, why, at=at, problem=problem)
+        return move(connection, post, to, by, why, at=at or store.clock(), problem=problem)
 
 
-def move(
-    connection: Connection, post: Post, to: State, by: str, why: str, *, at: datetime | None = None, **changes: Any
-) -> Post:
+def move(connection: Connection, post: Post, to: State, by: str, why: str, *, at: datetime, **changes: Any) -> Post:
     """Into the next state with these columns changed, and a line in its history; refused where it is not what it was."""
     there = current(connection, post)
     if to not in NEXT[there.state] and not (to == there.state and to in ("draft", "awaiting review")):
@@ -260,7 +263,7 @@ def current(connection: Connection, post: Post) -> Post:
     return there
 
 
-def note(connection: Connection, post: Post, by: str, why: str, at: datetime | None = None) -> None:
+def note(connection: Connection, post: Post, by: str, why: str, at: datetime) -> None:
     """A line in its history, where its state stays."""
     _tell(connection, post.id, post.state, post.state, post.revision, by, why, instant(at))
 

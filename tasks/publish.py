@@ -19,13 +19,14 @@ from sqlalchemy import select
 from models.errors import UserError
 from tasks import attempts, claims, deliver, looks, posts
 from tasks.claims import Claim, LostClaimError, Standing
+from tasks.clock import Clock, system_clock
 from tasks.life import IN_FLIGHT
 from tasks.pace import DAY, Pace
 from tasks.post import ChangedError, Post
 from tasks.publishers.base import Publisher
 from tasks.store import Store
 from tasks.tables import ATTEMPT, POST
-from tasks.turns import Clock, Outcome, Rules, Turn, clock, reread
+from tasks.turns import Outcome, Rules, Turn, reread
 
 AT_ONCE = 50
 """Posts of an account that are looked through for one that may go out."""
@@ -90,7 +91,7 @@ class Run:
     persona: str = ""
     post: str = ""
     """This one only, even before its time."""
-    now: Clock = clock
+    now: Clock = system_clock
     sleep: Callable[[float], None] = time.sleep
     patience: float = 0.0
     """Seconds to stay for an account that is held, and for looks that are due soon, so that the run ends with an answer."""
@@ -237,7 +238,7 @@ def _next(run: Run, turn: Turn, report: Report) -> Post | None:
     now, held, pace = run.now(), turn.held, run.rules.pace
     with run.store.reading() as connection:
         standing = claims.standing(connection, held.publisher, held.account)
-        sent = attempts.sent_since(connection, held.publisher, held.account, now - max(DAY, pace.spacing))
+        sent = attempts.sent_since(connection, held.publisher, held.account, now - max(DAY, pace.spacing), now)
     found = [each for each in _approved(run, held.account, now) if not _too_late(pace, each, now) or run.post]
     if found and standing.paused(now):
         _wait(report, _resting(standing, found[0] if run.post else None))

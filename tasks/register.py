@@ -22,7 +22,7 @@ BY = "restage train"
 
 def register(training: Training, loaded: Loaded, use: bool, score_of: Callable[[Path], float]) -> Training:
     """`score_of` is asked for the score of the version that is current now, under the very previews of this training."""
-    lesson, best, store = training.lesson, training.best, Store.open(loaded.database, loaded.studio)
+    lesson, best, store = training.lesson, training.best, Store.open(loaded.database, loaded.studio, clock=loaded.clock)
     try:
         word = embeddings.read(loaded.studio / best.word, lesson.token)
         made = versions.keep(

@@ -10,6 +10,7 @@ from datetime import UTC, date, datetime, timedelta
 from models.errors import UserError
 from tasks import posts
 from tasks.calendar_file import day_of
+from tasks.clock import is_from_a_wrong_clock
 from tasks.due import Due, Plan, Words, local_midnight, sentence
 from tasks.gates import Measured, Taken, best_first, praise, reason, repeats, tally, usual_distance
 from tasks.knobs import Gates
@@ -102,7 +103,8 @@ def _plan(persona: Persona, store: Store, span: Span, now: datetime, published: 
 def _last(persona: Persona, store: Store, now: datetime) -> datetime:
     """Since when something may be due that was not rendered: from the persona's first render on, at least two weeks back."""
     known = posts.find(store, persona=persona.name)
-    made = [datetime.fromisoformat(post.created_at) for post in known]
+    stamps = [datetime.fromisoformat(post.created_at) for post in known]
+    made = [stamp for stamp in stamps if not is_from_a_wrong_clock(stamp, now)]
     start = max(min(made), min(max(made), now - LOOK_BACK)) if made else now
     return min(local_midnight(persona, start.astimezone(persona.calendar.zone).date()).astimezone(UTC) - _MOMENT, now)
 

@@ -2,31 +2,34 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from sqlalchemy import Connection
 
 from models.errors import UserError
 from tasks import attempts, claims, looks, posts
 from tasks.attempts import Look
+from tasks.clock import Clock, system_clock
 from tasks.life import IN_FLIGHT
 from tasks.post import Post
 from tasks.publishers.base import Receipt
 from tasks.store import Store, instant
-from tasks.turns import BY, Clock, clock
+from tasks.turns import BY
 
 
-def mark_restored(connection: Connection) -> None:
+def mark_restored(connection: Connection, now: datetime) -> None:
     """After a backup was put back: what it takes for approved may be out. Nothing goes out before a look has said no.
 
     Posts without an attempt are looked for before their first one in any case.
     """
     why = "put back from a backup, which may be older than what was published"
     for post in posts.within(connection, IN_FLIGHT):
-        posts.move(connection, post, "unknown" if post.state == "committing" else "approved", BY, why)
+        posts.move(connection, post, "unknown" if post.state == "committing" else "approved", BY, why, at=now)
     attempts.forget_looks(connection)
     claims.forget_claims(connection)
 
 
-def resolve(store: Store, post: Post, by: str, link: str = "", absent: bool = False, now: Clock = clock) -> Post:
+def resolve(store: Store, post: Post, by: str, link: str = "", absent: bool = False, now: Clock = system_clock) -> Post:
     """What a person saw on the account: there it is, or it is not there and may be sent."""
     if bool(link) == absent:
         raise UserError("say what you saw on the account: --published with the link, or --absent")

@@ -95,8 +95,10 @@ def regenerate(store: Store, post: Post, by: str, why: str = "") -> Post:
     said = _said(why) or "new pictures are wanted"
     with store.writing() as connection:
         if post.state in ("approved", "failed"):  # on the way an approval loses its hold
-            post = posts.move(connection, post, "awaiting review", by, said, **_afresh(post, post.state))
-        return posts.move(connection, post, "draft", by, said, problem="")
+            post = posts.move(
+                connection, post, "awaiting review", by, said, at=store.clock(), **_afresh(post, post.state)
+            )
+        return posts.move(connection, post, "draft", by, said, at=store.clock(), problem="")
 
 
 def reopen(store: Store, post: Post, by: str) -> Post:
@@ -107,7 +109,7 @@ def reopen(store: Store, post: Post, by: str) -> Post:
         )
     with store.writing() as connection:
         changes = _afresh(post, post.state) | {"problem": ""}
-        return posts.move(connection, post, "awaiting review", by, "to be reviewed again", **changes)
+        return posts.move(connection, post, "awaiting review", by, "to be reviewed again", at=store.clock(), **changes)
 
 
 def edit(store: Store, post: Post, by: str, changes: Changes, loaded: Loaded) -> Post:
@@ -193,7 +195,7 @@ def undo(store: Store, post: Post, by: str) -> Post:
         to: State = "awaiting review" if post.content.pictures else "draft"
         with store.writing() as connection:
             changes = _afresh(post, events[-1].was)
-            return posts.move(connection, post, to, by, why, problem=post.problem, **changes)
+            return posts.move(connection, post, to, by, why, at=store.clock(), problem=post.problem, **changes)
     before = next(each.revision for each in reversed(events) if each.revision != post.revision)
     kept = posts.revisions(store, post.id).get(before)
     if kept is None:

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from pydantic_settings.sources import DotEnvSettingsSource, EnvSettingsSource
 from models.errors import UserError
 from models.files import is_there, path_of
 from tasks import told
+from tasks.clock import Clock, clock_set_to, system_clock
 from tasks.knobs import (
     PREFIX,
     Board,
@@ -68,6 +70,7 @@ class Loaded:
     settings: Settings
     folder: Path
     origins: Mapping[str, str]
+    clock: Clock = system_clock
 
     @property
     def studio(self) -> Path:
@@ -82,6 +85,10 @@ class Loaded:
         """A model's name as it is, or as a path where there is such a file beside the settings."""
         beside = self.folder / path_of(name) if name and name != "toybox" else None
         return str(beside) if beside and is_there(beside) else name
+
+    def at(self, moment: datetime | None) -> "Loaded":
+        """With a clock that shows this moment now; without one as it is."""
+        return replace(self, clock=clock_set_to(moment)) if moment else self
 
     def with_training(self, **said: int) -> "Loaded":
         """With these knobs of [training] in place of the file's; 0 leaves one as it is."""

@@ -1,6 +1,6 @@
 """The store: what restage knows beyond files, in SQLite by default or in PostgreSQL, behind short transactions.
 
-    store = Store.open(loaded.database, loaded.studio)
+    store = Store.open(loaded.database, loaded.studio, clock=loaded.clock)
     with store.writing() as connection:
         connection.execute(...)
 
@@ -20,6 +20,7 @@ from sqlalchemy import Connection, event, insert, inspect, select
 from sqlalchemy.exc import DBAPIError
 
 from tasks import migrations
+from tasks.clock import Clock, system_clock
 from tasks.databases import Database, Postgres, Sqlite, StoreError
 from tasks.migrations import Migration
 from tasks.tables import APPLIED
@@ -37,8 +38,8 @@ WRITES = "restage_writes"
 class Store:
     """A database that is ours and up to date."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, database: Database, clock: Clock = system_clock) -> None:
+        self._database, self.clock = database, clock
         event.listen(database.engine, "begin", self._begin)
 
     @classmethod
@@ -48,10 +49,11 @@ class Store:
         studio: Path,
         patience: float = PATIENCE,
         known: Sequence[Migration] = migrations.ALL,
+        clock: Clock = system_clock,
     ) -> Store:
         """The database at a PostgreSQL address, or the studio's own file where that is empty; made if need be."""
         address = url if isinstance(url, str) else url.get_secret_value()
-        store = cls(Postgres(address, patience) if address else Sqlite(studio / FILE, patience))
+        store = cls(Postgres(address, patience) if address else Sqlite(studio / FILE, patience), clock)
         try:
             store._migrate(known)
         except BaseException:
@@ -104,7 +106,7 @@ class Store:
             self._database.sign(connection)
         for statement in change.statements:
             connection.exec_driver_sql(statement)
-        row = {"number": change.number, "name": change.name, "applied_at": instant()}
+        row = {"number": change.number, "name": change.name, "applied_at": instant(self.clock())}
         connection.execute(insert(APPLIED).values(row))
 
     def _applied(self, connection: Connection, known: Sequence[Migration]) -> set[int]:
@@ -120,8 +122,7 @@ class Store:
         return found
 
 
-def instant(at: datetime | None = None) -> str:
+def instant(at: datetime) -> str:
     """A moment as the store keeps it: UTC, to the millisecond, so that texts sort as times do."""
-    at = at or datetime.now(UTC)
     assert at.tzinfo is not None, "a time without its zone means something else on another machine"
     return at.astimezone(UTC).isoformat(timespec="milliseconds")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
@@ -13,6 +12,7 @@ from sqlalchemy import insert, select
 
 from models.errors import UserError
 from tasks import tables
+from tasks.clock import Clock, system_clock
 from tasks.publishers.base import Publisher
 from tasks.store import Store
 from tasks.told import ACCOUNT
@@ -26,7 +26,7 @@ LEFT = (tables.APPLIED, tables.ATTEMPT, tables.ACCOUNT)
 def trial(store: Store) -> Iterator[Store]:
     """A copy that is gone afterwards."""
     with tempfile.TemporaryDirectory(prefix="restage-trial-") as folder:
-        copy = Store.open("", Path(folder))
+        copy = Store.open("", Path(folder), clock=store.clock)
         try:
             with store.reading() as source, copy.writing() as target:
                 for table in tables.ALL.sorted_tables:
@@ -41,9 +41,15 @@ def trial(store: Store) -> Iterator[Store]:
 class Rehearsal:
     """Outlets that lead to a stand-in on this machine, through the same client and its every request."""
 
-    def __init__(self, studio: Path, through: Literal["instagram", "graph"], stack: ExitStack) -> None:
+    def __init__(
+        self,
+        studio: Path,
+        through: Literal["instagram", "graph"],
+        stack: ExitStack,
+        clock: Clock = system_clock,
+    ) -> None:
         self.name = through
-        self.folder = studio / REHEARSALS / f"{datetime.now(UTC):%Y-%m-%dT%H-%M-%S-%f}"
+        self.folder = studio / REHEARSALS / f"{clock():%Y-%m-%dT%H-%M-%S-%f}"
         self._through, self._stack = through, stack
         self._known: dict[str, Publisher] = {}
 

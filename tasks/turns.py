@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 
 from sqlalchemy import Connection
 
 from tasks import claims, posts
 from tasks.claims import Claim
+from tasks.clock import Clock, system_clock
 from tasks.life import IN_FLIGHT
 from tasks.pace import Pace
 from tasks.post import Content, Post
@@ -20,11 +20,6 @@ from tasks.publishers.disclosure import Wanted
 from tasks.store import Store
 
 BY = "restage"
-Clock = Callable[[], datetime]
-
-
-def clock() -> datetime:
-    return datetime.now(UTC)
 
 
 @dataclass(frozen=True)
@@ -59,7 +54,7 @@ class Turn:
     publisher: Publisher
     held: Claim
     rules: Rules = field(default_factory=Rules)
-    now: Clock = clock
+    now: Clock = system_clock
 
     @contextmanager
     def writing(self, post: Post | None = None) -> Iterator[Connection]:

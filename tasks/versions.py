@@ -85,7 +85,16 @@ def keep(
         if not known or not (studio / file).exists():
             embeddings.write(studio / file, embedding, about, half)
         return known or _insert(
-            connection, persona, embedding, file, about, reference_set, training, score, note, instant(at)
+            connection,
+            persona,
+            embedding,
+            file,
+            about,
+            reference_set,
+            training,
+            score,
+            note,
+            instant(at or store.clock()),
         )
 
 
@@ -107,7 +116,16 @@ def register(
     assert not Path(file).is_absolute(), file
     with store.writing() as connection:
         return _find(connection, persona, id=embedding.hash) or _insert(
-            connection, persona, embedding, file, about, reference_set, training, score, note, instant(at)
+            connection,
+            persona,
+            embedding,
+            file,
+            about,
+            reference_set,
+            training,
+            score,
+            note,
+            instant(at or store.clock()),
         )
 
 
@@ -122,7 +140,7 @@ def use(store: Store, persona: str, number: int, why: str, by: str, at: datetime
             "persona": persona,
             "number": (connection.scalar(latest) or 0) + 1,
             "embedding": chosen.id,
-            "since": instant(at),
+            "since": instant(at or store.clock()),
             "by_whom": by,
             "why": why,
         }

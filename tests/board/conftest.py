@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -66,7 +67,7 @@ def opened(loaded: Loaded, clock: Clock) -> Iterator[Opened]:
     clients = []
 
     def call(of: Loaded = loaded, base: str = HERE, app: Any = None) -> Browser:
-        app = app or create(of, clock=clock, now=lambda: NOW)
+        app = app or create(replace(of, clock=lambda: NOW), clock=clock)
         clients.append(Browser(app, base_url=base, raise_server_exceptions=True, headers={"accept": "text/html"}))
         return clients[-1]
 

@@ -256,7 +256,7 @@ def test_no_secret_is_in_anything_that_is_written(
             report = publish(Run(store, studio, outlets, Rules(Pace()), now=clock, sleep=clock.sleep, patience=200.0))
             said += [*lines(report), json.dumps(summary(report)), markdown(report, studio)]
             with store.writing() as connection:
-                claims.resume(connection, "instagram", ACCOUNT)
+                claims.resume(connection, "instagram", ACCOUNT, clock())
             clock.sleep(3600)
     said += [restage("settings").output, restage("account").output, restage("publish", "--dry-run").output, caplog.text]
     with closing(sqlite3.connect(studio / "restage.db")) as database:

@@ -114,7 +114,15 @@ def test_a_person_has_to_act_however_long_it_takes_and_what_to_do_stays_to_be_re
     assert found.paused(NOW + timedelta(days=365))
     assert (found.why, found.paused_until) == ("log in", NOW + timedelta(hours=1))
     with store.writing() as connection:
-        claims.resume(connection, "folder", "pip")
+        claims.resume(connection, "folder", "pip", NOW)
     assert not standing(store).paused(NOW)
     assert [each.account for each in claims.standings(store)] == ["pip"]
     assert claims.standings(store, "mara") == []
+
+
+def test_a_pause_that_a_wrong_clock_wrote_counts_for_nothing(store: Store) -> None:
+    year = timedelta(days=365)
+    with store.writing() as connection:
+        claims.failed(connection, "folder", "pip", "down", NOW + year)
+    assert not standing(store).paused(NOW)
+    assert standing(store).paused(NOW + year)

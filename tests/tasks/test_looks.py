@@ -66,7 +66,9 @@ def test_where_it_is_out_stays_written_down(scene: Scene, sees: str, told: Calla
     assert (scene.attempt(post).permalink, bool(scene.attempt(post).published_at)) == (LINK, True)
     with scene.store.reading() as connection:
         since = scene.clock() - timedelta(days=1)
-        assert len(attempts.sent_since(connection, "folder", ACCOUNT, since)) == 1, "it counts for distance and cap"
+        assert len(attempts.sent_since(connection, "folder", ACCOUNT, since, scene.clock())) == 1, (
+            "it counts for distance and cap"
+        )
 
 
 @pytest.mark.parametrize("sees", ["absent", "blind"])

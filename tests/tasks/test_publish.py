@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import time, timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -194,7 +195,7 @@ def test_where_a_person_has_to_log_in_nothing_goes_on_until_then(scene: Scene, c
     scene.run()
     assert len(scene.publisher.sent) == (call == "commit")
     with scene.store.writing() as connection:
-        claims.resume(connection, "folder", ACCOUNT)
+        claims.resume(connection, "folder", ACCOUNT, scene.clock())
     scene.run()
     assert (scene.now(post).state, scene.now(other).state) == ("published", "published")
     assert scene.attempt(post).tries == 1
@@ -386,7 +387,14 @@ def test_a_backup_older_than_what_was_published(scene: Scene, tmp_path: Path) ->
     scene.post(3)
     scene.run()
     assert len(scene.folders()) == 3
-    restore(tmp_path / "old.zip", scene.store, tmp_path / "empty", tmp_path / "empty", True, resolve.mark_restored)
+    restore(
+        tmp_path / "old.zip",
+        scene.store,
+        tmp_path / "empty",
+        tmp_path / "empty",
+        True,
+        partial(resolve.mark_restored, now=scene.clock()),
+    )
     assert scene.now(first).state == "approved"
     posts.approve(scene.store, scene.now(waiting), "ann")
     third = scene.post(3)
@@ -404,7 +412,14 @@ def test_a_backup_of_a_moment_in_flight(scene: Scene, call: str, tmp_path: Path)
     scene.publisher.meanwhile = {call: lambda: backup(file, scene.store, tmp_path / "none", tmp_path / "none") and None}
     scene.run()
     assert scene.now(post).state == "published"
-    restore(file, scene.store, tmp_path / "empty", tmp_path / "empty", True, resolve.mark_restored)
+    restore(
+        file,
+        scene.store,
+        tmp_path / "empty",
+        tmp_path / "empty",
+        True,
+        partial(resolve.mark_restored, now=scene.clock()),
+    )
     assert scene.now(post).state == ("approved" if call == "prepare" else "unknown")
     with scene.store.reading() as connection:
         assert not claims.standing(connection, "folder", ACCOUNT).claimed(scene.clock())

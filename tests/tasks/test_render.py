@@ -20,6 +20,7 @@ from tasks.render import Span, alt_of, content, disclosed, put, scope, told, wav
 from tasks.rendering import Job, in_words
 from tasks.settings import Loaded, Settings
 from tasks.store import Store
+from tests.stores import Opened
 from tests.tasks.calendars import entry, pip
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -56,6 +57,15 @@ def test_what_has_a_post_is_not_rendered_again(store: Store, tmp_path: Path) -> 
     then = scope(persona, store, Span(), NOON)
     assert [job.due.shot for job in then.jobs] == ["two"]
     assert [(each.post.shot, each.fresh) for each in then.there] == [("one", False)]
+
+
+def test_a_render_under_a_clock_that_ran_ahead_holds_nothing_back(opened: Opened, tmp_path: Path) -> None:
+    persona = pip(tmp_path, {"id": "daily", "when": "daily"})
+    ahead = opened(clock=lambda: NOON + timedelta(days=400))
+    [job] = scope(persona, ahead, Span(), NOON).jobs
+    kept(ahead, job, persona, tmp_path)
+    tomorrow = NOON + timedelta(days=1)
+    assert [job.due.when.date() for job in scope(persona, opened(), Span(), tomorrow).jobs] == [tomorrow.date()]
 
 
 def test_of_drafts_those_are_rendered_that_a_person_wants(store: Store, tmp_path: Path) -> None:

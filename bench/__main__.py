@@ -12,7 +12,7 @@ import time
 
 from bench import gather, machine, page
 from bench.parts import PARTS, chosen
-from models.errors import UserError
+from models.system.errors import UserError
 
 
 def main() -> int:

@@ -22,16 +22,16 @@ import numpy as np
 
 from bench import references, taught
 from bench.taught import Studio
-from models import embeddings
-from models.embeddings import Embedding
-from models.files import write
 from models.inversion import Config, Example, train
-from models.pictures import open_picture, rgb
-from models.shot import Ref, Shot
+from models.picture.reading import open_picture, rgb
+from models.picture.shot import Ref, Shot
+from models.sdxl import embedding
+from models.sdxl.embedding import Embedding
+from models.system.files import write
 from models.toybox import world
-from tasks.invert import mean
-from tasks.reference_set import Verdict
-from tasks.settings import Loaded
+from tasks.references.reference_set import Verdict
+from tasks.settings.settings import Loaded
+from tasks.training.run import mean
 
 TOKEN = "<somebody>"
 SEEDS = 2
@@ -55,7 +55,7 @@ def learned(verdicts: Sequence[Verdict], kind: str, loaded: Loaded, steps: int, 
 
 def pictures(word: Embedding, studio: Studio, token: str = TOKEN) -> list[Any]:
     file = studio.work / "words" / f"{word.hash}.safetensors"
-    embeddings.write(file, word, {})
+    embedding.write(file, word, {})
     refs = (Ref(str(file), word.hash),)
     look: dict[str, Any] = {"width": 128, "height": 128, "embeddings": refs, **taught.LOOK}
     shots = [

@@ -25,12 +25,12 @@ from bench.ablation_references import MIXED, pictures
 from bench.taught import Studio
 from flows.references import references as make
 from flows.train import train
-from models import embeddings
-from models.files import write
-from models.pictures import open_picture, rgb
-from tasks import persona
-from tasks.settings import Loaded
-from tasks.training import Training
+from models.picture.reading import open_picture, rgb
+from models.sdxl import embedding
+from models.system.files import write
+from tasks.persona import persona
+from tasks.settings.settings import Loaded
+from tasks.training.record import Training
 
 ROUNDS = 3
 
@@ -59,7 +59,7 @@ def measured(loaded: Loaded, name: str, studio: Studio) -> dict[str, Any] | None
         return None
     token = persona.find(name, loaded.folder).token
     for training in learned(loaded, name):
-        word = embeddings.read(loaded.studio / training.best.word, token)
+        word = embedding.read(loaded.studio / training.best.word, token)
         people = [references.who(each) for each in studio.oracle.name(pictures(word, studio, token))]
         found = {"share": references.share(people), "by trait": references.by_trait(people), "steps": training.step}
         row[f"round {training.lesson.round}"] = found

@@ -26,15 +26,15 @@ import torch
 
 from bench import taught
 from bench.taught import Character, Studio
-from models import embeddings
-from models.embeddings import Embedding
-from models.files import write
 from models.inversion import Config, Example, train
-from models.sdxl import Model
-from models.shot import Ref, Shot
+from models.picture.shot import Ref, Shot
+from models.sdxl import embedding
+from models.sdxl.embedding import Embedding
+from models.sdxl.renderer import Model
+from models.system.files import write
 from models.toybox import world
-from tasks.caption import OF_A_SUBJECT
-from tasks.invert import mean
+from tasks.training.captions import OF_A_SUBJECT
+from tasks.training.run import mean
 
 SEED = 5
 MARKS = 3
@@ -130,7 +130,7 @@ def measured(character: Character, name: str, steps: int, studio: Studio) -> dic
         with way.around(studio.model):
             word = learned(character, way, steps, studio.model)
             studio.model._prompts.clear()  # encoded otherwise, perhaps
-            embeddings.write(studio.work / "words" / f"{word.hash}.safetensors", word, {})
+            embedding.write(studio.work / "words" / f"{word.hash}.safetensors", word, {})
             found = studio.judge(character, word)
             row = {"traits": taught.traits(found), "obeyed": taught.obeyed(found)}
             row |= {"accessory": worn(character, word, studio), "longest": longest(word, studio.model)}

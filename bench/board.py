@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from board.app import create
-from models.files import write
-from tasks import posts
-from tasks.store import Store
-from tests.board.studios import put, studio
+from models.system.files import write
+from tasks.posts import post_store
+from tasks.store.store import Store
+from tests.support.studios import put, studio
 
 RESULTS = Path(__file__).parent / "results" / "board.json"
 PAGES = ("/", "/posts", "/posts?page=20", "/calendar", "/feed", "/reports", "/api/posts")
@@ -61,9 +61,9 @@ def fill(store: Store, loaded: Any, count: int) -> None:
         post = put(store, loaded, f"pip/walk/{number}", when=start + timedelta(hours=6 * number), seed=number % 8 * 10)
         if number < count - 60:
             for state in ("approved", "preparing", "uploaded", "committing", "published"):
-                post = posts.change(store, post, state, "bench", "so")  # type: ignore[arg-type]
+                post = post_store.change(store, post, state, "bench", "so")  # type: ignore[arg-type]
         elif number < count - 40:
-            posts.approve(store, post, "bench")
+            post_store.approve(store, post, "bench")
 
 
 def _timed(client: Any, page: str) -> dict[str, float]:

@@ -14,9 +14,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from models.files import write
-from tasks.persona import Persona, find
-from tasks.plan import plan_ahead
+from models.system.files import write
+from tasks.calendar.wording import plan_ahead
+from tasks.persona.persona import Persona, find
 
 SOURCE = Path(__file__).parents[1] / "prompts" / "pip.toml"
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)

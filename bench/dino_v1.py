@@ -7,11 +7,11 @@ from typing import Any
 
 from PIL import Image
 
-from models.clip_source import first_line
-from models.errors import UserError
-from models.files import path_of
-from models.loading import device_of
-from models.scorer import PictureScorer
+from models.scoring.clip_weights import first_line
+from models.scoring.picture_scorer import PictureScorer
+from models.sdxl.pipeline import device_of
+from models.system.errors import UserError
+from models.system.files import path_of
 
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 

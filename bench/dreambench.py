@@ -26,16 +26,17 @@ from PIL import Image
 from bench import page
 from bench.dino_v1 import Dino
 from bench.dreambench_files import PUBLISHED, PUBLISHED_CLIP, SCORES, Prompts, Subject, prompts, subjects, worded
-from models import clip, embeddings, registry
-from models.embeddings import Embedding
-from models.errors import UserError
-from models.files import write
 from models.inversion import Config, Example, train
-from models.loading import Options
-from models.scorer import PictureScorer
-from models.sdxl import Model
-from models.shot import Ref, Shot
-from tasks.invert import mean
+from models.picture.shot import Ref, Shot
+from models.scoring import clip
+from models.scoring.picture_scorer import PictureScorer
+from models.sdxl import embedding, locate
+from models.sdxl.embedding import Embedding
+from models.sdxl.pipeline import Options
+from models.sdxl.renderer import Model
+from models.system.errors import UserError
+from models.system.files import write
+from tasks.training.run import mean
 
 TOKEN = "<subject>"
 CAPTIONS = ("a photo of {}", "a picture of {}", "a close-up photo of {}", "a bright photo of {}")
@@ -116,8 +117,8 @@ def measured(subject: Subject, asked: Prompts, way: Way, model: Model, scorers: 
     templates, phrase = asked.of(subject.name), asked.class_of(subject.name)
     word = work / "words" / f"{name}.safetensors"
     if not word.exists():
-        embeddings.write(word, learned(subject, phrase, way, model), {})
-    wanted = shots(templates, word, embeddings.read(word, TOKEN), way, model)
+        embedding.write(word, learned(subject, phrase, way, model), {})
+    wanted = shots(templates, word, embedding.read(word, TOKEN), way, model)
     made = {picture.shot.id: picture.image for picture in model.generate(wanted)}
     texts = [worded(text, phrase) for text in templates for _ in range(way.images)]
     real = [Image.open(path).convert("RGB") for path in subject.pictures]
@@ -173,7 +174,7 @@ def main() -> int:
     try:
         everyone, wanted = subjects(asked.subjects), prompts(asked.prompts)
         scorers = Scorers(asked.clip, asked.dino, asked.device)
-        source = registry.locate(asked.model, memory=Path("bench/work/hashes.json"))
+        source = locate.locate(asked.model, memory=Path("bench/work/hashes.json"))
         model = Model(source, Options(device=asked.device, batch_size=asked.batch))
         way = Way(asked.train_steps, asked.images, asked.steps, asked.guidance, asked.vectors)
         rows = []

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from models.errors import UserError
-from models.files import path_of
-from models.pictures import open_picture
+from models.picture.reading import open_picture
+from models.system.errors import UserError
+from models.system.files import path_of
 
 PICTURES = (".jpg", ".jpeg", ".png", ".webp")
 LIVE = ("cat", "dog")

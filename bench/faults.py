@@ -30,25 +30,26 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from models import files
-from models.errors import UserError
-from tasks import claims, posts, publish, resolve
-from tasks.claims import LEASE
-from tasks.pace import Pace
-from tasks.publish import Run
+from models.system import files
+from models.system.errors import UserError
+from tasks.posts import post_store
+from tasks.publish import accounts, publish, resolve
+from tasks.publish.accounts import LEASE
+from tasks.publish.claimed_account import Rules
+from tasks.publish.pacing import Pace
+from tasks.publish.publish import Run
 from tasks.publishers.base import Publisher
-from tasks.publishers.graph import Graph
-from tasks.publishers.hosting import Bucket, Keys
-from tasks.publishers.instagram import Instagram
-from tasks.publishers.instagram_session import save, session_file
+from tasks.publishers.graph.picture_hosting import Bucket, Keys
+from tasks.publishers.graph.publisher import Graph
+from tasks.publishers.instagram.publisher import Instagram
+from tasks.publishers.instagram.session import save, session_file
 from tasks.publishers.stand_in.faults import FAULTS
-from tasks.publishers.stand_in.phone_side import COMMITS
+from tasks.publishers.stand_in.instagram_app import COMMITS
 from tasks.publishers.stand_in.server import StandIn
 from tasks.publishers.stand_in.state import Account
-from tasks.store import Store
-from tasks.turns import Rules
-from tests import approved
-from tests.approved import Clock, One
+from tasks.store.store import Store
+from tests.support import approved
+from tests.support.approved import Clock, One
 
 ENDPOINTS = {
     ("instagram", "photo"): ("feed", "label", "upload", "configure"),
@@ -218,7 +219,7 @@ def _finish(case: Case, place: Place, clock: Clock, store: Store, server: StandI
     """Runs as a schedule would start them, then a person; and what it came to before that."""
     asked = ""
     for turn in range(1, ROUNDS + 1):
-        there, out = posts.get(store, post), _out(server, place)
+        there, out = post_store.get(store, post), _out(server, place)
         assert len(out) <= 1, f"{case}: published twice"
         assert there.state != "failed", f"{case}: {there.problem}"
         if there.state == "published":
@@ -228,15 +229,15 @@ def _finish(case: Case, place: Place, clock: Clock, store: Store, server: StandI
             asked = "a person was asked"
             link = f"https://www.instagram.com/p/{out[0]}/" if out else ""
             resolve.resolve(store, there, "ann", link, absent=not out)
-        for each in claims.standings(store):
+        for each in accounts.standings(store):
             if each.person:
                 asked = asked or "an account was resumed"
                 with store.writing() as connection:
-                    claims.resume(connection, each.publisher, each.account, clock())
+                    accounts.resume(connection, each.publisher, each.account, clock())
         _run(store, place, case, clock)
-    there, out = posts.get(store, post), _out(server, place)
+    there, out = post_store.get(store, post), _out(server, place)
     assert (there.state, len(out)) == ("published", 1), f"{case}: {there.state}, {len(out)} on the account"
-    unsure = any(each.state == "unknown" for each in posts.history(store, post))
+    unsure = any(each.state == "unknown" for each in post_store.history(store, post))
     return asked or ("found by looking" if unsure else "published")
 
 

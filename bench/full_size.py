@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from models.progress import bar
+from models.system.progress import bar
 
 WORK = Path(__file__).parent / "work" / "full-size"
 CLIP_L = {
@@ -115,11 +115,11 @@ def timed(what: str, work: Callable[[], Any]) -> Any:
 
 def same_prompts(model: Any, prompts: list[str]) -> int:
     """How many prompts are encoded to the same bits as by diffusers."""
-    from models import prompt
+    from models.sdxl import prompt_encoder
 
     equal = 0
     for text in prompts:
-        ours = prompt.encode(model.encoders, text)
+        ours = prompt_encoder.encode(model.encoders, text)
         with torch.no_grad():
             hidden, _, pooled, _ = model.pipe.encode_prompt(text, do_classifier_free_guidance=False)
         equal += torch.equal(ours.hidden, hidden) and torch.equal(ours.pooled, pooled)
@@ -127,9 +127,9 @@ def same_prompts(model: Any, prompts: list[str]) -> int:
 
 
 def main() -> None:
-    from models import registry
-    from models.loading import Options
-    from models.shot import Shot
+    from models.picture.shot import Shot
+    from models.sdxl import locate, renderer
+    from models.sdxl.pipeline import Options
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--size", type=int, default=256)
@@ -138,9 +138,9 @@ def main() -> None:
     asked = parser.parse_args()
     folder = timed("build", lambda: build(WORK))
     memory = WORK.parent / "hashes.json"
-    source = timed("find and hash, first time", lambda: registry.locate(str(folder), memory=memory))
-    timed("find and hash, later", lambda: registry.locate(str(folder), memory=memory))
-    model = timed("load", lambda: registry.load(source, Options(device=asked.device, precision="bf16")))
+    source = timed("find and hash, first time", lambda: locate.locate(str(folder), memory=memory))
+    timed("find and hash, later", lambda: locate.locate(str(folder), memory=memory))
+    model = timed("load", lambda: renderer.load(source, Options(device=asked.device, precision="bf16")))
     prompts = ["", "a teal fox in the forest", "a portrait of an old sailor, oil on canvas, 1890", "ünïcödé 狐 🦊"]
     equal = timed("prompts against encode_prompt", lambda: same_prompts(model, prompts))
     print(f"prompts encoded to the same bits as by diffusers: {equal} of {len(prompts)}")

@@ -17,7 +17,7 @@ from typing import Any
 
 from bench import machine
 from bench.parts import Part
-from models.files import write
+from models.system.files import write
 
 RESULTS = machine.REPOSITORY / "bench" / "results"
 LIMIT = 1500.0

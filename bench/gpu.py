@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import gather, machine, page
-from models.files import write
+from models.system.files import write
 
 SIDES = (512, 768, 1024)
 TINY = (64,)
@@ -83,7 +83,7 @@ def gpu(device: str) -> dict[str, Any]:
 
 def tiny(folder: Path) -> Path:
     """A model of SDXL's classes that takes a second."""
-    from tests.tiny import save, tiny_sdxl
+    from tests.support.tiny import save, tiny_sdxl
 
     return folder if (folder / "model_index.json").exists() else save(tiny_sdxl(), folder)
 

@@ -18,19 +18,20 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from tasks import attempts, posts, publish
-from tasks.pace import Pace
-from tasks.publish import Run
+from tasks.posts import post_store
+from tasks.publish import attempts, publish
+from tasks.publish.claimed_account import Rules
+from tasks.publish.pacing import Pace
+from tasks.publish.publish import Run
 from tasks.publishers.base import Publisher
-from tasks.publishers.graph import Graph
-from tasks.publishers.hosting import Bucket, Keys
-from tasks.publishers.instagram import Instagram
-from tasks.publishers.instagram_session import save, session_file
+from tasks.publishers.graph.picture_hosting import Bucket, Keys
+from tasks.publishers.graph.publisher import Graph
+from tasks.publishers.instagram.publisher import Instagram
+from tasks.publishers.instagram.session import save, session_file
 from tasks.publishers.stand_in.server import StandIn
 from tasks.publishers.stand_in.state import Account
-from tasks.store import Store
-from tasks.turns import Rules
-from tests import approved, postgres
+from tasks.store.store import Store
+from tests.support import approved, postgres
 
 OF_AN_ACCOUNT = 50
 """Posts that each account gets, as many as it may be given in a day."""
@@ -55,7 +56,7 @@ class Outlets:
 def work(url: str, outlets: Outlets) -> None:
     """Publish until nothing is left."""
     with closing(Store.open(url, outlets.studio)) as store:
-        while posts.count(store, ("approved", "preparing", "uploaded", "committing", "unknown")):
+        while post_store.count(store, ("approved", "preparing", "uploaded", "committing", "unknown")):
             publish.publish(Run(store, outlets.studio, outlets, Rules(Pace()), patience=1.0))
 
 
@@ -83,7 +84,7 @@ def race(url: str, folder: Path, number: int, through: str = "instagram", proces
         tries = [attempts.attempts(store, post.id)[0].tries for post in made]
         return {
             "posts": number,
-            "published": posts.count(store)["published"],
+            "published": post_store.count(store)["published"],
             "commits": server.commits(),
             "on the accounts": len(server.published),
             "twice": sum(count > 1 for count in captions.values()),

@@ -12,7 +12,7 @@ from bench.dreambench_files import PUBLISHED, SCORES
 from bench.machine import REPOSITORY
 from bench.parts import PARTS
 from bench.telling import NOT_YET, Section
-from models.files import write
+from models.system.files import write
 
 DOCS = REPOSITORY / "docs"
 CHAPTERS = (

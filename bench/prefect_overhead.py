@@ -20,9 +20,9 @@ from pathlib import Path
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from flows.render import flow, render
-from flows.serve import QUIET
-from tasks.render import Span
-from tasks.settings import load
+from flows.serving.serve import QUIET
+from tasks.render.due_posts import Span
+from tasks.settings.settings import load
 
 RESULTS = Path(__file__).parent / "results" / "prefect_overhead.json"
 AIM = 0.05
@@ -77,10 +77,10 @@ def main() -> None:
     os.environ |= {name: value for name, value in QUIET.items() if "EPHEMERAL" not in name}
     from prefect.testing.utilities import prefect_test_harness
 
-    from flows import registration
+    from flows.serving import prefect_server
 
     with prefect_test_harness(server_startup_timeout=120):
-        asyncio.run(registration.prepare([]))  # the limit on the GPU, which every run waits for
+        asyncio.run(prefect_server.prepare([]))  # the limit on the GPU, which every run waits for
         found = measure(chosen.folder, chosen.persona, chosen.days, chosen.times)
     chosen.out.write_text(json.dumps({"days": chosen.days, "share": share(found)} | found, indent=1) + "\n")
     for name, each in found.items():

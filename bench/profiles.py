@@ -24,10 +24,10 @@ os.environ.setdefault("GOMP_SPINCOUNT", "0")
 from bench import training_step
 from bench.machine import REPOSITORY
 from bench.rendering import PLACES
-from models.files import write
-from models.sdxl import Model
-from models.shot import Shot
-from tasks.settings import load
+from models.picture.shot import Shot
+from models.sdxl.renderer import Model
+from models.system.files import write
+from tasks.settings.settings import load
 
 MOST = 3
 KINDS = {
@@ -103,7 +103,7 @@ def demo(lines: Iterator[str]) -> Counter[str]:
 
 def whole_demo(folder: Path) -> Counter[str]:
     """In a folder of its own that begins empty; what it makes stays there for other benchmarks."""
-    from flows.demo import demo as shown
+    from flows.cli.demo import demo as shown
 
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(REPOSITORY / "prompts", folder / "prompts")

@@ -15,7 +15,7 @@ import torch
 from torch.nn import functional
 
 from models.inversion.loss import Noising
-from models.sdxl import Model
+from models.sdxl.renderer import Model
 
 
 @dataclass(frozen=True)

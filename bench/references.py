@@ -23,11 +23,11 @@ import numpy as np
 
 from bench.oracle import Oracle, load_oracle
 from flows.references import Outcome, references
-from models.errors import UserError
-from models.pictures import open_picture, rgb
+from models.picture.reading import open_picture, rgb
+from models.system.errors import UserError
 from models.toybox import world
-from tasks.reference_set import Candidate, ReferenceSet, Shelf, Verdict
-from tasks.settings import Loaded, load
+from tasks.references.reference_set import Candidate, ReferenceSet, Shelf, Verdict
+from tasks.settings.settings import Loaded, load
 
 SEED = 9
 SETTINGS = '[models]\nname = "toybox"\n[rendering]\nguidance = {guidance}\n[storage]\nstudio = "studio"\n{more}'

@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 
 from bench.fitted import exponent
-from models.files import write
-from tasks.choose import choose
-from tasks.knobs import References
-from tasks.reference_set import Candidate
-from tasks.scores import Scores
+from models.system.files import write
+from tasks.references.choose import choose
+from tasks.references.measurements import Scores
+from tasks.references.reference_set import Candidate
+from tasks.settings.sections import References
 
 BACKGROUNDS = tuple(f"background {n}" for n in range(12))
 FRAMINGS = ("a close-up of", "a portrait of", "a full body picture of")

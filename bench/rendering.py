@@ -26,12 +26,12 @@ import numpy as np
 import torch
 from PIL import Image
 
-from models import loading, registry
-from models.loading import Options
-from models.registry import Source
-from models.sdxl import Model, scheduler
-from models.shot import Shot
-from tasks.generate import BATCH_LARGE, BATCH_SMALL, SMALL_SIDE
+from models.picture.shot import Shot
+from models.sdxl import locate, pipeline
+from models.sdxl.locate import Source
+from models.sdxl.pipeline import Options
+from models.sdxl.renderer import Model, scheduler
+from tasks.pictures.generate import BATCH_LARGE, BATCH_SMALL, SMALL_SIDE
 
 PLACES = ("in the forest", "on the beach", "in the snow", "in the city")
 CANDIDATES = 4
@@ -60,7 +60,7 @@ class Way:
     name: str
     batch: int
     kind: type[Model] = Model
-    compile: loading.Compile = "off"
+    compile: pipeline.Compile = "off"
     prepare: Callable[[Model], Any] = lambda model: None
     guidance_until: float = 1.0
     note: str = ""
@@ -109,7 +109,7 @@ class Plain:
 
         for library in (diffusers, transformers):
             library.utils.logging.disable_progress_bar()
-        dtype = loading.dtype_of(precision)
+        dtype = pipeline.dtype_of(precision)
         self.pipe = diffusers.DiffusionPipeline.from_pretrained(source.path, dtype=dtype, add_watermarker=False)
         self.pipe.to(device)
         self.pipe.set_progress_bar_config(disable=True)
@@ -228,9 +228,9 @@ def main() -> None:
     parser.add_argument("--profile", action="store_true", help="also where the time goes")
     parser.add_argument("--out", type=Path, default=Path("bench/results/rendering.json"))
     asked = parser.parse_args()
-    source = registry.locate(_folder(asked.model), memory=Path("bench/work/hashes.json"))
-    asked.device = loading.device_of(asked.device)
-    asked.precision = loading.precision_of(asked.precision, asked.device)
+    source = locate.locate(_folder(asked.model), memory=Path("bench/work/hashes.json"))
+    asked.device = pipeline.device_of(asked.device)
+    asked.precision = pipeline.precision_of(asked.precision, asked.device)
     asked.batch = asked.batch or (BATCH_SMALL if source.side <= SMALL_SIDE else BATCH_LARGE)
     if asked.threads:
         torch.set_num_threads(asked.threads)

@@ -31,18 +31,18 @@ from bench import taught, training
 from bench.oracle import Oracle
 from bench.taught import Character, Studio
 from flows.render import render
-from models import embeddings
-from models.embeddings import About
-from models.files import write
+from models.sdxl import embedding
+from models.sdxl.embedding import About
+from models.system.files import write
 from models.toybox import world
-from tasks import versions
-from tasks.artifacts import Artifacts
-from tasks.persona import find
-from tasks.reference_set import Candidate, Choice, ReferenceSet, Shelf, Verdict
-from tasks.render import Span
-from tasks.rendering import Rendered
-from tasks.settings import Loaded, Settings
-from tasks.store import Store
+from tasks.persona.persona import find
+from tasks.references.reference_set import Candidate, Choice, ReferenceSet, Shelf, Verdict
+from tasks.render.due_posts import Span
+from tasks.render.results import Rendered
+from tasks.settings.settings import Loaded, Settings
+from tasks.store.picture_files import Artifacts
+from tasks.store.store import Store
+from tasks.training import versions
 
 FIRST, DAYS = "2026-11-23", 14
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -72,7 +72,7 @@ def settle(character: Character, work: Path, teacher: Studio) -> None:
         verdicts.append(Verdict(candidate, "chosen", "diversity", "a drawing", "chosen"))
     choice = Choice(verdicts, [each.candidate.id for each in verdicts], {})
     Shelf(known.studio, who.name).put(ReferenceSet.of(who, 1, known.settings.references, "drawings", choice))
-    word = embeddings.read(teacher.work / learned.best.word, character.token)
+    word = embedding.read(teacher.work / learned.best.word, character.token)
     with closing(Store.open(known.database, known.studio)) as store:
         kept = versions.keep(store, known.studio, who.name, word, About(), note="for a benchmark")
         versions.use(store, who.name, kept.number, "for a benchmark", "bench")

@@ -22,8 +22,8 @@ import torch
 from PIL import Image
 
 from bench.rendering import timed
-from models import clip
-from models.files import write
+from models.scoring import clip
+from models.system.files import write
 from models.toybox import world
 
 

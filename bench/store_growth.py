@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from bench.fitted import exponent
-from models.files import write
-from tasks import posts
-from tasks.post import Candidate, Content, Post, Shown
-from tasks.store import Store
+from models.system.files import write
+from tasks.posts import post_store
+from tasks.posts.post import Candidate, Content, Post, Shown
+from tasks.store.store import Store
 
 FIRST = datetime(2026, 1, 1, 9, tzinfo=UTC)
 REPEATS = 15
@@ -33,7 +33,9 @@ def put(store: Store, number: int) -> Post:
     when = FIRST + timedelta(hours=6 * number)
     content = Content("photo", (shown,), f"Pip, day {number}", ("pip",), "pip.fox", when)
     said = [Candidate(n, f"{number:020x}{n:04x}", n == 0, "passed", {"identity": 0.9}, f"{n:016x}") for n in range(4)]
-    return posts.enqueue(store, f"pip/walk/{number}", "pip", "walk", "square", content, said, "restage", "rendered")
+    return post_store.enqueue(
+        store, f"pip/walk/{number}", "pip", "walk", "square", content, said, "restage", "rendered"
+    )
 
 
 def cost(work: Callable[[int], Any], repeats: int = REPEATS) -> float:
@@ -50,7 +52,7 @@ def fill(store: Store, before: int, until: int) -> int:
     for number in range(before, until):
         post = put(store, number)
         if number < until - PAGE:
-            posts.approve(store, post, "bench")
+            post_store.approve(store, post, "bench")
     return max(before, until)
 
 
@@ -65,10 +67,10 @@ def measure(sizes: list[int], folder: Path) -> dict[str, Any]:
             added: list[Post] = []
             taken = {
                 "enqueue one": cost(lambda n, there=there, added=added: added.append(put(store, there + n))),
-                "find one": cost(lambda n, there=there: posts.get(store, f"pip/walk/{n % there}")),
-                "list what waits": cost(lambda n: posts.find(store, ("awaiting review",), limit=PAGE)),
-                "count by state": cost(lambda n: posts.count(store)),
-                "approve one": cost(lambda n, added=added: posts.approve(store, added[n], "bench")),
+                "find one": cost(lambda n, there=there: post_store.get(store, f"pip/walk/{n % there}")),
+                "list what waits": cost(lambda n: post_store.find(store, ("awaiting review",), limit=PAGE)),
+                "count by state": cost(lambda n: post_store.count(store)),
+                "approve one": cost(lambda n, added=added: post_store.approve(store, added[n], "bench")),
             }
             there += len(added)
             for name, seconds in taken.items():

@@ -12,13 +12,14 @@ import numpy as np
 from PIL import Image
 
 from bench.oracle import Oracle, load_oracle
-from models import embeddings, registry
-from models.embeddings import Embedding
-from models.files import write
 from models.inversion import Example
-from models.loading import Options
-from models.sdxl import Model
-from models.shot import Ref, Shot
+from models.picture.shot import Ref, Shot
+from models.sdxl import embedding as embeddings
+from models.sdxl import locate, renderer
+from models.sdxl.embedding import Embedding
+from models.sdxl.pipeline import Options
+from models.sdxl.renderer import Model
+from models.system.files import write
 from models.toybox import world
 
 SEEDS = 4
@@ -126,7 +127,7 @@ def toybox(threads: int = 0) -> Model:
     options = Options(
         device="auto", precision="auto", memory="none", compile="off", batch_size=8, threads=threads, vae=None
     )
-    return registry.load(registry.locate("toybox"), options)
+    return renderer.load(locate.locate("toybox"), options)
 
 
 def shares(oracle: Oracle, pictures: Sequence[Image.Image], character: Character) -> dict[str, float]:

@@ -10,7 +10,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from models import clip, toybox
+from models import toybox
+from models.scoring import clip
 from models.toybox import world
 
 

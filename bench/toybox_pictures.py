@@ -16,8 +16,8 @@ from diffusers import StableDiffusionXLImg2ImgPipeline, StableDiffusionXLPipelin
 from PIL import Image
 
 from bench.oracle import Oracle
-from models.sdxl import scheduler
-from models.shot import SAMPLERS
+from models.picture.shot import SAMPLERS
+from models.sdxl.renderer import scheduler
 from models.toybox import world
 
 STEPS, GUIDANCE, BATCH = 25, 2.0, 8

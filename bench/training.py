@@ -23,20 +23,20 @@ import numpy as np
 
 from bench import taught
 from bench.taught import Character, Studio
-from models import embeddings
-from models.files import write
 from models.inversion import train
-from models.shot import Ref, Shot
+from models.picture.shot import Ref, Shot
+from models.sdxl import embedding
+from models.system.files import write
 from models.toybox import world
-from tasks import lesson as lessons
-from tasks import previews
-from tasks.artifacts import Artifacts
-from tasks.evaluate import Judge
-from tasks.invert import Eyes, config_of, examples_of, learn, made
-from tasks.invert import mean as mean_word
-from tasks.persona import Persona
-from tasks.settings import Loaded, Settings
-from tasks.training import Desk, Lesson, Training
+from tasks.persona.persona import Persona
+from tasks.settings.settings import Loaded, Settings
+from tasks.store.picture_files import Artifacts
+from tasks.training import plan as lessons
+from tasks.training import previews
+from tasks.training.evaluate import Judge
+from tasks.training.record import Desk, Lesson, Training
+from tasks.training.run import Eyes, config_of, examples_of, learn, made
+from tasks.training.run import mean as mean_word
 
 FIXED = (200, 500, 1000, 2000)
 VECTORS = (1, 2, 4, 8)
@@ -95,7 +95,7 @@ def teach(character: Character, known: Loaded, studio: Studio) -> Training:
 
     def shots(word: Path | None) -> list[Shot]:
         subject = plan.token if word else world.article(plan.class_word)
-        refs = (Ref(str(word), embeddings.read(word, plan.token).hash),) if word else ()
+        refs = (Ref(str(word), embedding.read(word, plan.token).hash),) if word else ()
         first = Shot(prompt="x", model=studio.model.source.ref, seed=0, width=128, height=128, **taught.LOOK)
         return [first.but(prompt=each.said_of(subject), seed=each.seed, embeddings=refs) for each in plan.previews]
 
@@ -106,7 +106,7 @@ def teach(character: Character, known: Loaded, studio: Studio) -> Training:
 
 def automatic(character: Character, vectors: int, work: Path, studio: Studio) -> dict:
     done = teach(character, loaded(work, vectors, 1000), studio)
-    word = embeddings.read(work / done.best.word, character.token)
+    word = embedding.read(work / done.best.word, character.token)
     return {
         "steps": done.step,
         "kept": done.kept,
@@ -133,9 +133,9 @@ def fixed(character: Character, work: Path, studio: Studio, marks: Sequence[int]
         for record in train(studio.model, examples_of(auto.lesson, work), config, state):
             if record.step in missing:
                 raw[record.step] = words / f"{record.step}.safetensors"
-                embeddings.write(raw[record.step], record.embedding, {})
+                embedding.write(raw[record.step], record.embedding, {})
     for step, steps in needed.items():
-        yield step, studio.judge(character, mean_word([embeddings.read(raw[each], character.token) for each in steps]))
+        yield step, studio.judge(character, mean_word([embedding.read(raw[each], character.token) for each in steps]))
 
 
 def measured(character: Character, work: Path, studio: Studio, marks: Sequence[int], vectors: Sequence[int]) -> dict:

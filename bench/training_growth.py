@@ -17,9 +17,9 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import numpy as np
 
 from bench import training_step
-from models.files import write
 from models.inversion import Config, Example, train
-from models.sdxl import Model
+from models.sdxl.renderer import Model
+from models.system.files import write
 from models.toybox import world
 
 WARM = 2

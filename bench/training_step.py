@@ -28,12 +28,12 @@ import numpy as np
 import torch
 
 from bench.recipe import Given, Recipe
-from models import registry
-from models.inversion import Config, Example, draws, train
+from models.inversion import Config, Example, random_draws, train
 from models.inversion.batches import Batches
-from models.inversion.words import initial
-from models.loading import Options, dtype_of
-from models.sdxl import Model
+from models.inversion.vectors import initial
+from models.sdxl import locate
+from models.sdxl.pipeline import Options, dtype_of
+from models.sdxl.renderer import Model
 from models.toybox import world
 
 TOKEN = "<pip>"
@@ -45,7 +45,7 @@ def load(name: str, device: str, threads: int) -> Model:
         from bench.full_size import WORK, build
 
         name = str(build(WORK))
-    source = registry.locate(name, memory=Path("bench/work/hashes.json"))
+    source = locate.locate(name, memory=Path("bench/work/hashes.json"))
     return Model(source, Options(device=device, batch_size=1, threads=threads))
 
 
@@ -104,14 +104,14 @@ def given(batches: Batches, config: Config, pictures: Sequence[Example], step: i
     views = batches._views
     side = config.side_at(step, batches.own_side)
     rows = []
-    for at in draws.places(config, step, 0):
-        number = draws.example(config.seed, at, len(pictures))
+    for at in random_draws.places(config, step, 0):
+        number = random_draws.example(config.seed, at, len(pictures))
         shape = tuple(views[side, number][0].mean.shape)
-        posterior, noise = draws.noise(config.seed, at, shape, 0.0)
+        posterior, noise = random_draws.noise(config.seed, at, shape, 0.0)
         image = pictures[number].image
         assert not isinstance(image, Path)
         pixels = torch.from_numpy(np.array(image, np.float32)).permute(2, 0, 1) / 127.5 - 1
-        time = draws.timestep(config.seed, at, batches.noising.times)
+        time = random_draws.timestep(config.seed, at, batches.noising.times)
         size = torch.tensor(views[side, number][0].time_ids, dtype=torch.float32)
         rows.append((pixels, posterior, noise, torch.tensor(time), size, pictures[number].captions[0]))
     pixels, posteriors, noises, times, sizes, captions = zip(*rows, strict=True)

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.training_step import peak, resident, start_peak
-from models.files import write
+from models.system.files import write
 
 WIDTHS, WORDS, VECTORS, STEPS = (768, 1280), 49_408, 8, 3
 
@@ -49,7 +49,7 @@ def new_vectors(tables: Sequence[Any], steps: int) -> tuple[Callable[[], bytes],
     """With the trainer's own optimizer and checkpoints."""
     import torch
 
-    from models.inversion import Config, state
+    from models.inversion import Config, checkpoint
     from models.inversion.config import plain
     from models.inversion.optimizer import Memory
 
@@ -66,7 +66,9 @@ def new_vectors(tables: Sequence[Any], steps: int) -> tuple[Callable[[], bytes],
             words.grad = None
     seconds = time.process_time() - begun
     about = {"model": "", "vae": "", "config": plain(config), "pictures": []}
-    return lambda: state.pack(state.Saved(steps, about, [each.detach() for each in own], *memory.kept(steps))), seconds
+    return lambda: checkpoint.pack(
+        checkpoint.Saved(steps, about, [each.detach() for each in own], *memory.kept(steps))
+    ), seconds
 
 
 WAYS = {"whole tables": whole_tables, "the new vectors": new_vectors}

@@ -9,16 +9,16 @@ from typing import Annotated, Any
 from fastapi import APIRouter, HTTPException, Path, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
-from board.cards import Card, card
-from board.desk import Desk, desk
+from board.context import Desk, desk
+from board.post_card import Card, card
 from board.replays import Standing
 from board.thumbs import ID
-from models import provenance
-from models.errors import UserError
-from tasks import posts, review
-from tasks.life import State
-from tasks.post import Post
-from tasks.review import Changes
+from models.picture import provenance
+from models.system.errors import UserError
+from tasks.posts import post_store, review
+from tasks.posts.post import Post
+from tasks.posts.review import Changes
+from tasks.posts.states import State
 
 router = APIRouter(prefix="/api")
 MOST = 100
@@ -162,9 +162,10 @@ def listed(
 ) -> Page:
     """The earliest first."""
     store, states = desk(request).store, [state] if state else []
-    count = sum(posts.count(store, states, persona=persona).values())
+    count = sum(post_store.count(store, states, persona=persona).values())
     return Page(
-        posts=[_shown(p) for p in posts.find(store, states, persona=persona, limit=limit, offset=offset)], count=count
+        posts=[_shown(p) for p in post_store.find(store, states, persona=persona, limit=limit, offset=offset)],
+        count=count,
     )
 
 
@@ -275,7 +276,7 @@ def _done(request: Request, post: str, said: Seen, step: Callable[[Desk, Post], 
 
 def _known(desk: Desk, post: str) -> Post:
     try:
-        return posts.get(desk.store, post)
+        return post_store.get(desk.store, post)
     except UserError as error:
         raise HTTPException(404, str(error)) from None
 

@@ -1,4 +1,4 @@
-"""The review page: `create` gives the application, `board.run` serves it."""
+"""The review page: `create` gives the application, `board.serve` serves it."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException as AnyHTTPException
 
 from board import api, images, login, pages
-from board.desk import Desk
-from board.guard import LOOPBACK, Guard
+from board.context import Desk
+from board.request_guard import LOOPBACK, Guard
 from board.sessions import Clock
-from models.errors import UserError
-from tasks.post import ChangedError
-from tasks.settings import Loaded
-from tasks.store import StoreError
+from models.system.errors import UserError
+from tasks.posts.post import ChangedError
+from tasks.settings.settings import Loaded
+from tasks.store.store import StoreError
 
 STATIC = Path(__file__).with_name("static")
 

@@ -9,12 +9,12 @@ from fastapi import APIRouter, HTTPException, Path, Request
 from fastapi.responses import FileResponse, Response
 from pydantic import BeforeValidator
 
-from board.desk import Desk, desk
+from board.context import Desk, desk
 from board.thumbs import ID, Width
-from models.errors import UserError
-from tasks import posts
-from tasks.post import Shown
-from tasks.reference_set import Shelf
+from models.system.errors import UserError
+from tasks.posts import post_store
+from tasks.posts.post import Shown
+from tasks.references.reference_set import Shelf
 
 router = APIRouter(include_in_schema=False)
 FOR_EVER = {"cache-control": "private, max-age=31536000, immutable"}
@@ -63,7 +63,7 @@ def reference(request: Request, persona: Name, candidate: Picture, width: Wide) 
 
 
 def _shown(desk: Desk, post: str, place: int) -> Shown:
-    pictures = posts.get(desk.store, post).content.pictures
+    pictures = post_store.get(desk.store, post).content.pictures
     if place >= len(pictures):
         raise HTTPException(404, f"post {post} has no picture {place + 1}")
     return pictures[place]

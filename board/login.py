@@ -8,9 +8,9 @@ from fastapi import APIRouter, Request
 from fastapi.responses import RedirectResponse, Response
 from starlette.requests import ClientDisconnect
 
-from board.desk import Desk, desk
-from board.guard import ANYBODY, COOKIE
+from board.context import Desk, desk
 from board.pages import page
+from board.request_guard import ANYBODY, COOKIE
 
 router = APIRouter(include_in_schema=False)
 

@@ -10,15 +10,16 @@ from fastapi import APIRouter, HTTPException, Query, Request
 from fastapi.responses import HTMLResponse, Response
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from board import calendar as weeks
+from board import home, picture_history
 from board import reports as found_reports
-from board import today, traces, weeks
 from board.api import NAME
-from board.cards import LIMITS, SAID, card, day_and_time, day_only, day_short
-from board.desk import desk, token
+from board.context import desk, token
 from board.images import Picture, Short
-from tasks import posts
-from tasks.calendar_file import FIRST_DAY, LAST_DAY
-from tasks.life import State
+from board.post_card import LIMITS, SAID, card, day_and_time, day_only, day_short
+from tasks.persona.calendar_section import FIRST_DAY, LAST_DAY
+from tasks.posts import post_store
+from tasks.posts.states import State
 
 router = APIRouter(include_in_schema=False)
 PER_PAGE = 48
@@ -47,18 +48,18 @@ def problem(request: Request, status: int, text: str, headers: Mapping[str, str]
 @router.get("/")
 def today_page(request: Request, page_number: Annotated[int, Query(alias="page", ge=1, le=10_000)] = 1) -> Response:
     """What waits for a person, the earliest first."""
-    return page(request, "today.html", day=today.today(desk(request), page_number))
+    return page(request, "today.html", day=home.today(desk(request), page_number))
 
 
 @router.get("/post/{post}")
 def one(request: Request, post: Short) -> Response:
-    return page(request, "post.html", card=card(desk(request), posts.get(desk(request).store, post)))
+    return page(request, "post.html", card=card(desk(request), post_store.get(desk(request).store, post)))
 
 
 @router.get("/post/{post}/card")
 def one_card(request: Request, post: Short) -> Response:
     """Only its card, for the script to put in place of the old one."""
-    return page(request, "card_alone.html", card=card(desk(request), posts.get(desk(request).store, post)))
+    return page(request, "card_alone.html", card=card(desk(request), post_store.get(desk(request).store, post)))
 
 
 @router.get("/posts")
@@ -69,10 +70,12 @@ def all_posts(
     page_number: Annotated[int, Query(alias="page", ge=1, le=1_000_000)] = 1,
 ) -> Response:
     store = desk(request).store
-    counts = posts.count(store, persona=persona)
+    counts = post_store.count(store, persona=persona)
     total = counts.get(state, 0) if state else sum(counts.values())
     at = (page_number - 1) * PER_PAGE
-    shown = posts.find(store, [state] if state else [], persona=persona, newest_first=True, limit=PER_PAGE, offset=at)
+    shown = post_store.find(
+        store, [state] if state else [], persona=persona, newest_first=True, limit=PER_PAGE, offset=at
+    )
     return page(
         request,
         "posts.html",
@@ -103,8 +106,10 @@ def calendar(
 def feed(request: Request, persona: Persona = "") -> Response:
     """As on the account's own page: the newest first, and what is approved before that."""
     store = desk(request).store
-    coming = posts.find(store, ("approved", "preparing", "uploaded", "committing"), persona=persona, limit=FEED * 2)
-    out = posts.find(store, ("published",), persona=persona, newest_first=True, limit=FEED)
+    coming = post_store.find(
+        store, ("approved", "preparing", "uploaded", "committing"), persona=persona, limit=FEED * 2
+    )
+    out = post_store.find(store, ("published",), persona=persona, newest_first=True, limit=FEED)
     tiles = [post for post in [*reversed(coming), *out] if post.content.kind != "story"]
     return page(request, "feed.html", tiles=tiles[: max(FEED, len(coming))], persona=persona, personas=_names(request))
 
@@ -136,7 +141,7 @@ def picture(request: Request, picture: Picture) -> Response:
     path = desk(request).artifacts.picture(picture)
     if not path.is_file():
         raise HTTPException(404, f"there is no picture {picture} in this studio")
-    return page(request, "picture.html", trace=traces.trace(desk(request), picture, path))
+    return page(request, "picture.html", trace=picture_history.trace(desk(request), picture, path))
 
 
 def _report(request: Request, wanted: str) -> found_reports.Report:
@@ -147,6 +152,6 @@ def _report(request: Request, wanted: str) -> found_reports.Report:
 
 
 def _names(request: Request) -> list[str]:
-    from tasks.persona import names
+    from tasks.persona.persona import names
 
     return names(desk(request).loaded.folder)

@@ -11,9 +11,9 @@ from pathlib import Path
 from threading import Lock, Thread
 from typing import Literal
 
-from models.errors import UserError
-from tasks.knobs import Secrets
-from tasks.settings import Loaded
+from models.system.errors import UserError
+from tasks.settings.sections import Secrets
+from tasks.settings.settings import Loaded
 
 Standing = Literal["running", "equal", "unequal", "failed"]
 LONGEST = 1800.0  # seconds
@@ -74,7 +74,7 @@ def _apart(path: Path, loaded: Loaded) -> Outcome:
 
 def main() -> None:
     """In the other process."""
-    from tasks.replay import replay
+    from tasks.pictures.replay import replay
 
     path, loaded = pickle.load(sys.stdin.buffer)
     try:

@@ -10,8 +10,8 @@ from typing import Literal, get_args
 
 from PIL import Image
 
-from models.files import write
-from models.pictures import open_picture, rgb
+from models.picture.reading import open_picture, rgb
+from models.system.files import write
 
 Width = Literal[96, 240, 480, 1080]
 WIDTHS: tuple[int, ...] = get_args(Width)

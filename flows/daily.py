@@ -14,19 +14,23 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flows import steps, times
 from flows.publish import publish
-from flows.serve import places
-from models.errors import UserError
-from tasks import notify, posts, receipts, report_render, review
-from tasks import persona as personas
-from tasks import render as rendering_step
-from tasks.post import Post
-from tasks.publish import Report
-from tasks.render import Span
-from tasks.rendering import Render
-from tasks.settings import Loaded
-from tasks.store import Store
+from flows.serving.serve import places
+from models.system.errors import UserError
+from tasks import step
+from tasks.calendar import daily_runs
+from tasks.persona import persona as personas
+from tasks.posts import post_store, review
+from tasks.posts.post import Post
+from tasks.publish import notify
+from tasks.publish import report as receipts
+from tasks.publish.publish import Report
+from tasks.render import due_posts as rendering_step
+from tasks.render import report as report_render
+from tasks.render.due_posts import Span
+from tasks.render.results import Render
+from tasks.settings.settings import Loaded
+from tasks.store.store import Store
 
 if TYPE_CHECKING:
     from prefect import Flow
@@ -109,17 +113,17 @@ def approve(made: Sequence[Post], loaded: Loaded) -> list[Post]:
         return review.approve_all(store, made, BY)[0]
 
 
-@steps.step("tell")
+@step.step("tell")
 def tell(done: Outcome, loaded: Loaded) -> None:
     """Say what came of it: to who reviews, and on Prefect's page."""
     if done.to_review:
         notify.notify(loaded, [notify.waiting(len(done.to_review), done.persona)])
-    if steps.in_flow_run():
+    if step.in_flow_run():
         said = [f"- {line}" for line in lines(done, loaded)]
         if waiting_for_review(done, loaded) and (address := places(loaded).review):
             said.append(f"- [The review page]({address})")
         text = "\n\n".join([f"# {done.persona}", *said])
-        steps.show(f"daily-{done.persona}", text, f"The day of {done.persona}")
+        step.show(f"daily-{done.persona}", text, f"The day of {done.persona}")
 
 
 def lines(done: Outcome, loaded: Loaded) -> list[str]:
@@ -134,7 +138,7 @@ def lines(done: Outcome, loaded: Loaded) -> list[str]:
 def waiting_for_review(done: Outcome, loaded: Loaded) -> list[Post]:
     """Older ones too."""
     with closing(Store.open(loaded.database, loaded.studio, clock=loaded.clock)) as store:
-        return posts.find(store, ["awaiting review"], persona=done.persona)
+        return post_store.find(store, ["awaiting review"], persona=done.persona)
 
 
 def summary(done: Outcome) -> dict[str, Any]:
@@ -151,8 +155,8 @@ def summary(done: Outcome) -> dict[str, Any]:
 
 def is_stale(persona: str, loaded: Loaded) -> bool:
     """Whether this is a run by schedule whose time has passed by so long that the next one is due."""
-    start = steps.scheduled_start()
-    return start is not None and times.daily(persona, loaded).superseded(start, loaded.clock())
+    start = step.scheduled_start()
+    return start is not None and daily_runs.daily(persona, loaded).superseded(start, loaded.clock())
 
 
 def flow() -> Flow[..., Any]:
@@ -167,7 +171,7 @@ def flow() -> Flow[..., Any]:
             dry_run: Write the posts to disk and leave them approved, whatever the settings say.
             settings: The settings file; empty takes settings.toml of the folder the worker runs in.
         """
-        from tasks.settings import load
+        from tasks.settings.settings import load
 
         loaded = load(Path(settings) if settings else None)
         if is_stale(persona, loaded):

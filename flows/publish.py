@@ -7,15 +7,17 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from flows import steps
-from models.errors import UserError
-from tasks import notify, outlets, posts, receipts
-from tasks import publish as step
-from tasks.life import IN_FLIGHT
-from tasks.publish import Outlets, Report, Run
-from tasks.settings import Loaded
-from tasks.store import Store
-from tasks.trial import Rehearsal, trial
+from models.system.errors import UserError
+from tasks import step as steps
+from tasks.posts import post_store
+from tasks.posts.states import IN_FLIGHT
+from tasks.publish import destinations, notify
+from tasks.publish import publish as step
+from tasks.publish import report as receipts
+from tasks.publish.publish import Outlets, Report, Run
+from tasks.publish.rehearsal import Rehearsal, trial
+from tasks.settings.settings import Loaded
+from tasks.store.store import Store
 
 if TYPE_CHECKING:
     from prefect import Flow
@@ -39,13 +41,13 @@ def publish(
     with closing(Store.open(loaded.database, loaded.studio, clock=loaded.clock)) as store, ExitStack() as stack:
         if dry_run or to == STAND_IN:
             store = stack.enter_context(trial(store))
-        where: Outlets = outlets.Configured(loaded, dry_run)
+        where: Outlets = destinations.Configured(loaded, dry_run)
         if to == STAND_IN and not dry_run:
             through: Literal["instagram", "graph"] = (
                 "graph" if loaded.settings.publishing.publisher == "graph" else "instagram"
             )
             where = Rehearsal(loaded.studio, through, stack, loaded.clock)
-        rules = outlets.rules(loaded, "folder" if to == STAND_IN else where.name, at_once)
+        rules = destinations.rules(loaded, "folder" if to == STAND_IN else where.name, at_once)
         one = _one(store, post)
         report = send(Run(store, loaded.studio, where, rules, persona, one, patience=patience, now=loaded.clock))
     tell(report, loaded, trial=dry_run or to == STAND_IN)
@@ -56,8 +58,8 @@ def aimed(loaded: Loaded, to: str) -> Loaded:
     """With another publisher than the settings', for one run."""
     if to in ("", STAND_IN):
         return loaded
-    if to not in outlets.PUBLISHERS:
-        raise UserError(f"{to!r} is no publisher: the known ones are {', '.join((*outlets.PUBLISHERS, STAND_IN))}")
+    if to not in destinations.PUBLISHERS:
+        raise UserError(f"{to!r} is no publisher: the known ones are {', '.join((*destinations.PUBLISHERS, STAND_IN))}")
     if to != "folder" and loaded.settings.publishing.dry_run:
         raise UserError(
             f"publishing.dry_run is on, so nothing goes to {to}: set it to false in settings.toml once you mean it"
@@ -69,7 +71,7 @@ def _one(store: Store, post: str) -> str:
     """The whole id of a post that may be named by a part of it."""
     if not post:
         return ""
-    found = posts.get(store, post)
+    found = post_store.get(store, post)
     if found.state != "approved":
         raise UserError(f"post {found.id} is {found.state}: only an approved one can be published")
     return found.id
@@ -81,8 +83,8 @@ def is_anything(loaded: Loaded, now: datetime) -> bool:
     since = now - timedelta(days=late) if late else None
     with closing(Store.open(loaded.database, loaded.studio, clock=loaded.clock)) as store:
         return bool(
-            posts.find(store, ("approved",), since=since, until=now, limit=1)
-            or posts.find(store, (*IN_FLIGHT, "unknown"), limit=1)
+            post_store.find(store, ("approved",), since=since, until=now, limit=1)
+            or post_store.find(store, (*IN_FLIGHT, "unknown"), limit=1)
         )
 
 
@@ -115,7 +117,7 @@ def flow() -> Flow[..., Any]:
             rehearse: Go the whole way to a stand-in on this machine, and leave the posts approved.
             settings: The settings file; empty takes settings.toml of the folder the worker runs in.
         """
-        from tasks.settings import load
+        from tasks.settings.settings import load
 
         loaded = load(Path(settings) if settings else None)
         if steps.scheduled_start() and not is_anything(loaded, loaded.clock()):

@@ -10,14 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flows import steps
-from models.errors import UserError
-from tasks import candidates, choose, generate, lint_set, own_pictures, report_references, score, scores
-from tasks import persona as personas
-from tasks.artifacts import Artifacts
-from tasks.candidates import Gathered, Plan
-from tasks.reference_set import ReferenceSet, Shelf
-from tasks.settings import Loaded
+from models.system.errors import UserError
+from tasks import step
+from tasks.persona import persona as personas
+from tasks.pictures import generate
+from tasks.references import candidates, choose, lint, measure, measurements, own_pictures, report
+from tasks.references.candidates import Gathered, Plan
+from tasks.references.reference_set import ReferenceSet, Shelf
+from tasks.settings.settings import Loaded
+from tasks.store.picture_files import Artifacts
 
 if TYPE_CHECKING:
     from prefect import Flow
@@ -53,7 +54,7 @@ def references(
         measured = look(plan, gathered, loaded)
         made = decide(plan, gathered, measured, loaded)
         page = tell(made, measured, loaded)
-        missing = lint_set.wanted(made.choice.findings)
+        missing = lint.wanted(made.choice.findings)
         if not missing:
             break
         plan = plan.with_cells(missing)
@@ -62,7 +63,7 @@ def references(
     return Outcome(made, page)
 
 
-@steps.step("generate", retries=1, gpu=True)
+@step.step("generate", retries=1, gpu=True)
 def gather(plan: Plan, loaded: Loaded) -> Gathered:
     """Make the candidates that are not there yet, or take pictures of one's own."""
     artifacts = Artifacts(loaded.studio)
@@ -76,34 +77,34 @@ def gather(plan: Plan, loaded: Loaded) -> Gathered:
     return candidates.from_shots(plan, shots, artifacts)
 
 
-@steps.step("score", retries=1, gpu=True)
+@step.step("score", retries=1, gpu=True)
 def look(plan: Plan, gathered: Gathered, loaded: Loaded) -> Path:
     """Measure what every candidate shows."""
-    return score.score(gathered.candidates, plan.persona, loaded)
+    return measure.score(gathered.candidates, plan.persona, loaded)
 
 
-@steps.step("choose")
+@step.step("choose")
 def decide(plan: Plan, gathered: Gathered, measured: Path, loaded: Loaded) -> ReferenceSet:
     """Choose with reasons, look for what would be learned by mistake, and keep the set."""
-    knobs, found = loaded.settings.references, scores.read(measured)
+    knobs, found = loaded.settings.references, measurements.read(measured)
     # A word says who it is: all but strays are one character, and groups among them would be groups of places.
     identity = "core" if plan.word else plan.persona.references.identity
     knobs = knobs.model_copy(update={"identity": identity or knobs.identity})
     shelf = Shelf(loaded.studio, plan.persona.name)
     choice = choose.choose(gathered.candidates, found, knobs, plan.keep, shelf.overrules())
-    choice = lint_set.with_findings(choice, gathered.candidates, found, plan.persona, knobs, gathered.side)
+    choice = lint.with_findings(choice, gathered.candidates, found, plan.persona, knobs, gathered.side)
     made = ReferenceSet.of(plan.persona, plan.round, knobs, found.scorer, choice, gathered.skipped)
     shelf.put(made, current=not choice.problem)
     return made
 
 
-@steps.step("report")
+@step.step("report")
 def tell(made: ReferenceSet, measured: Path, loaded: Loaded) -> Path:
     """Write the page and the contact sheet; in Prefect, show them there too."""
-    page = report_references.report(made, scores.read(measured), loaded.studio)
-    if steps.in_flow_run():
-        text = report_references.markdown(made, page.with_name("sheet.png"))
-        steps.show(f"references-{made.persona}", text, f"References of {made.persona}")
+    page = report.report(made, measurements.read(measured), loaded.studio)
+    if step.in_flow_run():
+        text = report.markdown(made, page.with_name("sheet.png"))
+        step.show(f"references-{made.persona}", text, f"References of {made.persona}")
     return page
 
 
@@ -119,7 +120,7 @@ def flow() -> Flow[..., Any]:
             fill: Also make the shots that turn out to be missing, and choose again.
             settings: The settings file; empty takes settings.toml of the folder the worker runs in.
         """
-        from tasks.settings import load
+        from tasks.settings.settings import load
 
         outcome = references(persona, load(Path(settings) if settings else None), fill)
         return str(outcome.page)

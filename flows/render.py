@@ -12,16 +12,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flows import steps
-from flows.easel import Easel, Tried
-from tasks import persona as personas
-from tasks import render as rendering_step
-from tasks import report_render
-from tasks.persona import Persona
-from tasks.render import Scope, Span
-from tasks.rendering import Job, Render, Rendered
-from tasks.settings import Loaded
-from tasks.store import Store
+from tasks import step
+from tasks.persona import persona as personas
+from tasks.persona.persona import Persona
+from tasks.render import due_posts as rendering_step
+from tasks.render import report
+from tasks.render.candidates import Easel, Tried
+from tasks.render.due_posts import Scope, Span
+from tasks.render.results import Job, Render, Rendered
+from tasks.settings.settings import Loaded
+from tasks.store.store import Store
 
 if TYPE_CHECKING:
     from prefect import Flow
@@ -65,32 +65,32 @@ def render(
     return Outcome(done, tell(done, loaded) if posts or problems else None)
 
 
-@steps.step("plan")
+@step.step("plan")
 def look(who: Persona, loaded: Loaded, span: Span, now: datetime, again: bool) -> Scope:
     """What is due and has no post, and which drafts wait for a picture."""
     with closing(Store.open(loaded.database, loaded.studio, clock=loaded.clock)) as store:
         return rendering_step.scope(who, store, span, now, again)
 
 
-@steps.step("candidates", retries=1, gpu=True)
+@step.step("candidates", retries=1, gpu=True)
 def make(jobs: Sequence[Job], easel: Easel) -> list[Tried]:
     """Candidates of all jobs together, and more of those of which none passed."""
     return easel.try_out(jobs)
 
 
-@steps.step("posts", retries=1, gpu=True)
+@step.step("posts", retries=1, gpu=True)
 def settle(tried: Sequence[Tried], easel: Easel) -> list[Rendered]:
     """Choose the best of each that is like no other post, finish it, and put it into the store."""
     return easel.settle(tried)
 
 
-@steps.step("report")
+@step.step("report")
 def tell(done: Render, loaded: Loaded) -> Path:
     """Write the page and the contact sheet; in Prefect, show them there too."""
-    page = report_render.report(done, loaded.studio)
-    if steps.in_flow_run():
-        text = report_render.markdown(done, page.with_name("sheet.png"))
-        steps.show(f"render-{done.persona}", text, f"Posts of {done.persona}")
+    page = report.report(done, loaded.studio)
+    if step.in_flow_run():
+        text = report.markdown(done, page.with_name("sheet.png"))
+        step.show(f"render-{done.persona}", text, f"Posts of {done.persona}")
     return page
 
 
@@ -111,7 +111,7 @@ def flow() -> Flow[..., Any]:
             again: Also try the shots again of which no candidate passed.
             settings: The settings file; empty takes settings.toml of the folder the worker runs in.
         """
-        from tasks.settings import load
+        from tasks.settings.settings import load
 
         outcome = render(persona, load(Path(settings) if settings else None), Span(since, until, days), again)
         if outcome.render.failures:

@@ -5,29 +5,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flows import lock, references, steps
-from models import processes, registry
-from models.errors import UserError
-from tasks import caption, generate, lesson, previews, register, report_training
-from tasks import persona as personas
-from tasks.artifacts import Artifacts
-from tasks.evaluate import Judge
-from tasks.invert import Eyes, learn, made
-from tasks.persona import Persona
-from tasks.reference_set import ReferenceSet, Shelf, enough_rounds
-from tasks.settings import Loaded
-from tasks.training import Desk, Lesson, Preview, Training
+from flows import references
+from models.sdxl import renderer
+from models.system import file_lock, processes
+from models.system.errors import UserError
+from tasks import step
+from tasks.persona import persona as personas
+from tasks.persona.persona import Persona
+from tasks.pictures import generate
+from tasks.references.reference_set import ReferenceSet, Shelf, enough_rounds
+from tasks.settings.settings import Loaded
+from tasks.store.picture_files import Artifacts
+from tasks.training import captions, plan, previews, register, report
+from tasks.training.evaluate import Judge
+from tasks.training.record import Desk, Lesson, Training
+from tasks.training.run import Eyes, learn, made
 
 if TYPE_CHECKING:
     from prefect import Flow
 
-    from models.shot import Shot
+    from models.picture.shot import Shot
 
 
 @dataclass(frozen=True)
@@ -77,23 +80,23 @@ def set_of(who: Persona, loaded: Loaded) -> ReferenceSet:
     return found
 
 
-@steps.step("prepare", retries=1)
+@step.step("prepare", retries=1)
 def prepare(who: Persona, chosen: ReferenceSet, loaded: Loaded) -> Lesson:
     """Captions, previews and every knob, as one record that names the training."""
     knobs = loaded.settings.training
     candidates = [verdict.candidate for verdict in chosen.choice.chosen]
     kind, colon, place = knobs.captioner.partition(":")
-    captioning = caption.Captioning(knobs.captions, f"{kind}{colon}{loaded.place(place)}")
-    called = caption.captions(candidates, who, captioning, loaded.studio, loaded.settings.models.device)
+    captioning = captions.Captioning(knobs.captions, f"{kind}{colon}{loaded.place(place)}")
+    called = captions.captions(candidates, who, captioning, loaded.studio, loaded.settings.models.device)
     source = generate.machine(loaded, who.model).source
     looks = previews.previews(who, knobs.preview_seeds)
-    look = shots_of(who, looks, who.class_word, None, loaded)[0].as_dict()
+    look = previews.preview_shots(who, looks, who.class_word, None, loaded)[0].as_dict()
     for name in ("prompt", "seed", "model", "embeddings"):
         look.pop(name)
-    return lesson.lesson(chosen, who, called, looks, source, look, loaded)
+    return plan.lesson(chosen, who, called, looks, source, look, loaded)
 
 
-@steps.step("train", retries=1, gpu=True)
+@step.step("train", retries=1, gpu=True)
 def invert(plan: Lesson, who: Persona, loaded: Loaded) -> Training:
     """Learn, saved as it goes; a training that was stopped goes on, one that is over is left alone."""
     known = Desk(loaded.studio, who.name).get(plan)
@@ -101,7 +104,7 @@ def invert(plan: Lesson, who: Persona, loaded: Loaded) -> Training:
         return known
     machine = generate.machine(loaded, who.model)
     if not processes.leads():  # it computes its share and looks at nothing
-        return learn(plan, registry.load(machine.source, machine.options), None, loaded.studio)
+        return learn(plan, renderer.load(machine.source, machine.options), None, loaded.studio)
     with _alone(plan, loaded):
         return _taught(plan, who, machine, loaded)
 
@@ -111,9 +114,9 @@ def _alone(plan: Lesson, loaded: Loaded) -> Iterator[None]:
     """Two that learn the same would each undo what the other wrote down."""
     place = Desk(loaded.studio, plan.persona).place(plan.id)
     try:
-        with lock.hold(place / ".lock", {"persona": plan.persona}):
+        with file_lock.hold(place / ".lock", {"persona": plan.persona}):
             yield
-    except lock.HeldError as held:
+    except file_lock.HeldError as held:
         raise UserError(
             f"{plan.persona} is being trained already, by process {held.said.get('pid', 'unknown')}: wait for it, or stop"
             " it and run this again, which goes on from its last checkpoint"
@@ -121,17 +124,17 @@ def _alone(plan: Lesson, loaded: Loaded) -> Iterator[None]:
 
 
 def _taught(plan: Lesson, who: Persona, machine: generate.Machine, loaded: Loaded) -> Training:
-    artifacts, model = Artifacts(loaded.studio), registry.load(machine.source, machine.options)
-    baseline = made(model, shots_of(who, plan.previews, who.class_word, None, loaded), artifacts)
+    artifacts, model = Artifacts(loaded.studio), renderer.load(machine.source, machine.options)
+    baseline = made(model, previews.preview_shots(who, plan.previews, who.class_word, None, loaded), artifacts)
     judge = Judge(plan, baseline, loaded)
 
     def shots(word: Path | None) -> list[Shot]:
-        return shots_of(who, plan.previews, who.token, word, loaded)
+        return previews.preview_shots(who, plan.previews, who.token, word, loaded)
 
     return learn(plan, model, Eyes(shots, judge.measure, baseline, judge.yardstick.ends()), loaded.studio)
 
 
-@steps.step("register")
+@step.step("register")
 def register_best(training: Training, who: Persona, loaded: Loaded, use: bool) -> Training:
     """Give the kept word a version; it becomes the current one where it is no worse than that."""
     if training.version is not None and not use:
@@ -143,7 +146,7 @@ def again(plan: Lesson, who: Persona, word: Path, loaded: Loaded) -> float:
     """The score of another version in the previews of this training."""
     machine, artifacts = generate.machine(loaded, who.model), Artifacts(loaded.studio)
     shots = [
-        shots_of(who, plan.previews, subject, file, loaded)
+        previews.preview_shots(who, plan.previews, subject, file, loaded)
         for subject, file in ((who.class_word, None), (who.token, word))
     ]
     generate.generate([shot for each in shots for shot in each], machine, artifacts, "previews of the current version")
@@ -151,24 +154,14 @@ def again(plan: Lesson, who: Persona, word: Path, loaded: Loaded) -> float:
     return Judge(plan, baseline, loaded).measure(pictures).score
 
 
-@steps.step("report")
+@step.step("report")
 def tell(training: Training, loaded: Loaded) -> Path:
     """Write the page and the grid; in Prefect, show them there too."""
-    page = report_training.report(training, loaded.studio)
-    if steps.in_flow_run():
-        text = report_training.markdown(training, page.with_name("grid.png"))
-        steps.show(f"training-{training.lesson.persona}", text, f"Training of {training.lesson.token}")
+    page = report.report(training, loaded.studio)
+    if step.in_flow_run():
+        text = report.markdown(training, page.with_name("grid.png"))
+        step.show(f"training-{training.lesson.persona}", text, f"Training of {training.lesson.token}")
     return page
-
-
-def shots_of(who: Persona, looks: Sequence[Preview], subject: str, word: Path | None, loaded: Loaded) -> list[Shot]:
-    """The preview shots of a subject: the class word, or the token with the word's file."""
-    own = who.references
-    changes = {"negative": own.negative, "guidance": own.guidance, "steps": own.steps}
-    named = subject if word else personas.article(subject)
-    prompts = [look.said_of(named) for look in looks]
-    seeds = [look.seed for look in looks]
-    return generate.series(loaded, generate.machine(loaded, who.model), prompts, seeds, word, **changes)
 
 
 def flow() -> Flow[..., Any]:
@@ -184,7 +177,7 @@ def flow() -> Flow[..., Any]:
             rounds: How often references are made and learned from, each time with what was learned; 0: settings.toml's.
             settings: The settings file; empty takes settings.toml of the folder the worker runs in.
         """
-        from tasks.settings import load
+        from tasks.settings.settings import load
 
         return str(train(persona, load(Path(settings) if settings else None), use, rounds).page)
 

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from models import registry
-from models.loading import Options
-from models.registry import Source
-from models.sdxl import Model
-from models.shot import Shot
-from tests import tiny
-from tests.stores import opened, server, store, url  # noqa: F401
+from models.picture.shot import Shot
+from models.sdxl import locate
+from models.sdxl.locate import Source
+from models.sdxl.pipeline import Options
+from models.sdxl.renderer import Model
+from tests.support import tiny
+from tests.support.stores import opened, server, store, url  # noqa: F401
 
 # A test that takes longer beside others has not failed.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -49,12 +49,12 @@ def sd1_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def sdxl(sdxl_folder: Path) -> Source:
-    return registry.locate(str(sdxl_folder))
+    return locate.locate(str(sdxl_folder))
 
 
 @pytest.fixture(scope="session")
 def sd1(sd1_folder: Path) -> Source:
-    return registry.locate(str(sd1_folder))
+    return locate.locate(str(sd1_folder))
 
 
 @pytest.fixture(scope="session")

@@ -123,7 +123,7 @@ def test_prefect_has_the_database_that_it_is_told_of() -> None:
 
 
 def test_prefect_cleans_up_and_remembers_in_containers_as_well() -> None:
-    from flows.serve import QUIET
+    from flows.serving.serve import QUIET
 
     said = compose()["services"]["prefect"]["environment"]
     kept = {name: value for name, value in QUIET.items() if "VACUUM" in name or "LEASE" in name}
@@ -132,7 +132,7 @@ def test_prefect_cleans_up_and_remembers_in_containers_as_well() -> None:
 
 
 def test_the_settings_and_secrets_of_the_services_exist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from tasks.settings import load
+    from tasks.settings.settings import load
 
     service = compose()["services"]["restage"]
     for key, value in service["environment"].items():

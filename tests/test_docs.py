@@ -15,17 +15,23 @@ import typer
 from typer.main import get_command
 
 from flows.cli import app
-from flows.demo import PAGE
-from flows.serve import LOCK
-from models.loading import Memory
-from tasks import backup, gates, persona, ready, rendering, store, trial, versions
-from tasks.calendar_file import Calendar, CalendarShot
-from tasks.knobs import PREFIX
-from tasks.life import NEXT
-from tasks.persona import Persona
-from tasks.plan import plan_ahead
+from flows.cli.demo import PAGE
+from flows.serving.serve import LOCK
+from models.sdxl.pipeline import Memory
+from tasks.backup import backup
+from tasks.calendar.wording import plan_ahead
+from tasks.persona import persona
+from tasks.persona.calendar_section import Calendar, CalendarShot
+from tasks.persona.persona import Persona
+from tasks.posts import jpeg
+from tasks.posts.states import NEXT
+from tasks.publish import rehearsal
 from tasks.publishers import folder
-from tasks.settings import PLACES, Settings
+from tasks.render import gates, results
+from tasks.settings.sections import PREFIX
+from tasks.settings.settings import PLACES, Settings
+from tasks.store import store
+from tasks.training import versions
 
 REPOSITORY = Path(__file__).parents[1]
 GUIDE = REPOSITORY / "docs" / "guide.md"
@@ -239,7 +245,7 @@ def test_every_key_of_a_persona_is_explained() -> None:
 def test_every_name_that_people_meet_is_explained() -> None:
     """States of a post, reasons of the gates, memory modes, publishers, sizes."""
     text = GUIDE.read_text()
-    met = [*NEXT, *gates.SAID, *get_args(Memory), *ready.SIZES, *("folder", "graph", "instagram")]
+    met = [*NEXT, *gates.SAID, *get_args(Memory), *jpeg.SIZES, *("folder", "graph", "instagram")]
     assert [name for name in met if f"`{name}`" not in text and f'"{name}"' not in text] == []
     references = "blank overexposed underexposed blurred kind prompt unwanted duplicate stranger redundant person"
     assert [name for name in references.split() if f"`{name}`" not in text] == []
@@ -254,10 +260,10 @@ def test_the_guide_says_what_lies_in_the_studio() -> None:
     named = {name.rstrip("/") for row in rows for name in re.findall(r"`([^`]+)`", row)}
     places = {
         folder.FOLDER,
-        ready.FOLDER,
-        rendering.FOLDER,
+        jpeg.FOLDER,
+        results.FOLDER,
         versions.FOLDER,
-        trial.REHEARSALS,
+        rehearsal.REHEARSALS,
         store.FILE,
         *backup.LEFT,
         LOCK,

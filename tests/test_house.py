@@ -30,12 +30,15 @@ def copy(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("module", "line"),
     [
-        ("models/shot.py", "from tasks import settings"),
-        ("models/shot.py", "import prefect"),
-        ("tasks/generate.py", "from tasks import replay"),
-        ("tasks/generate.py", "from flows import cli"),
-        ("tasks/settings.py", "from tasks import generate"),
-        ("tasks/artifacts.py", "from tasks import replay"),
+        ("models/picture/shot.py", "from tasks.settings import settings"),
+        ("models/picture/shot.py", "import prefect"),
+        ("tasks/pictures/generate.py", "from tasks.references import choose"),
+        ("tasks/pictures/generate.py", "from flows import cli"),
+        ("tasks/settings/settings.py", "from tasks.pictures import generate"),
+        ("tasks/posts/post.py", "from tasks.publish import publish"),
+        ("tasks/publishers/folder.py", "from tasks.publishers.graph import publisher"),
+        ("models/picture/shot.py", "from models.sdxl import renderer"),
+        ("models/sdxl/renderer.py", "from models.toybox.recipe import build"),
         ("board/__init__.py", "from flows import cli"),
     ],
 )

@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from models.errors import UserError
-from models.inversion import data as inversion_data
-from models.inversion import draws as inversion_draws
-from models.inversion import state as inversion_state
-from models.inversion import words as inversion_words
+from models.inversion import checkpoint as inversion_state
+from models.inversion import examples as inversion_data
+from models.inversion import random_draws as inversion_draws
+from models.inversion import vectors as inversion_words
 from models.inversion.captions import Captions
 from models.inversion.loss import Batch, Noising
+from models.system.errors import UserError
 
 if TYPE_CHECKING:
     from models.inversion.config import Config
-    from models.inversion.data import Example, View
-    from models.inversion.draws import Place
-    from models.sdxl import Model
+    from models.inversion.examples import Example, View
+    from models.inversion.random_draws import Place
+    from models.sdxl.renderer import Model
 
 
 class Batches:

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from models import prompt
-from models.errors import UserError
-from models.inversion.draws import Place, derived
+from models.inversion.random_draws import Place, derived
+from models.sdxl import prompt_encoder
+from models.system.errors import UserError
 
 if TYPE_CHECKING:
     from models.inversion.config import Config
-    from models.prompt import Chunk, Encoder
+    from models.sdxl.prompt_encoder import Chunk, Encoder
 
 _COMMA = re.compile(r",\s*(?![^(\[]*[)\]])")  # none within brackets: they belong to the syntax of weights
 
@@ -53,7 +53,7 @@ class Captions:
     def chunks(self, text: str) -> list[list[Chunk]]:
         """For each encoder `count` chunks."""
         return [
-            part + prompt.chunks("", encoder.tokenizer, {}) * (self.count - len(part))
+            part + prompt_encoder.chunks("", encoder.tokenizer, {}) * (self.count - len(part))
             for encoder, part in zip(self.encoders, self._cut(text), strict=True)
         ]
 
@@ -62,7 +62,7 @@ class Captions:
             self._known.clear()
         if text not in self._known:
             counts = {self.config.token: self.config.vectors}
-            self._known[text] = [prompt.chunks(text, encoder.tokenizer, counts) for encoder in self.encoders]
+            self._known[text] = [prompt_encoder.chunks(text, encoder.tokenizer, counts) for encoder in self.encoders]
         return self._known[text]
 
     def _length(self, text: str) -> int:

@@ -8,9 +8,9 @@ from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any, Literal, get_args
 
-from models.embeddings import Embedding, check_token
-from models.errors import UserError
-from models.inversion import rates as inversion_rates
+from models.inversion import learning_rate as inversion_rates
+from models.sdxl.embedding import Embedding, check_token
+from models.system.errors import UserError
 
 Decay = Literal["constant", "cosine"]
 Optimizer = Literal["adam-mini", "adamw", "prodigy"]

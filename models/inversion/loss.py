@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from models import prompt
-from models.loading import dtype_of
+from models.sdxl import prompt_encoder
+from models.sdxl.pipeline import dtype_of
 
 if TYPE_CHECKING:
-    from models.prompt import Chunk
-    from models.sdxl import Model
+    from models.sdxl.prompt_encoder import Chunk
+    from models.sdxl.renderer import Model
 
 
 class Noising:
@@ -80,7 +80,7 @@ def condition(
     features, pooled = [], None
     for place, (encoder, table) in enumerate(zip(model.encoders, tables, strict=True)):
         flat = [chunk for row in rows for chunk in row[place]]
-        hidden, found = prompt.embed(encoder, flat, {token: table})
+        hidden, found = prompt_encoder.embed(encoder, flat, {token: table})
         features.append(hidden.unflatten(0, (len(rows), -1)).flatten(1, 2))
         if found is not None:
             pooled = found.unflatten(0, (len(rows), -1))[:, 0]  # of the first chunk, as in rendering

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from models.inversion import words as inversion_words
+from models.inversion import vectors as inversion_words
 
 if TYPE_CHECKING:
+    from models.inversion.checkpoint import Saved
     from models.inversion.config import Config
-    from models.inversion.state import Saved
 
 
 class AdamMini(torch.optim.Optimizer):

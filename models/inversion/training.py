@@ -15,22 +15,22 @@ from typing import TYPE_CHECKING
 import torch
 from torch import distributed
 
-from models.embeddings import Embedding
-from models.errors import UserError
-from models.inversion import model as inversion_model
-from models.inversion import state as inversion_state
-from models.inversion import words as inversion_words
+from models.inversion import checkpoint as inversion_state
+from models.inversion import frozen_model as inversion_model
+from models.inversion import vectors as inversion_words
+from models.inversion.async_numbers import Reading
 from models.inversion.batches import Batches
 from models.inversion.config import Config
-from models.inversion.data import Example
+from models.inversion.examples import Example
+from models.inversion.frozen_model import Still, computing
 from models.inversion.loss import losses
-from models.inversion.model import Still, computing
 from models.inversion.optimizer import Memory
-from models.inversion.reading import Reading
-from models.inversion.stop import Plateau
+from models.inversion.plateau import Plateau
+from models.sdxl.embedding import Embedding
+from models.system.errors import UserError
 
 if TYPE_CHECKING:
-    from models.sdxl import Model
+    from models.sdxl.renderer import Model
 
 __all__ = ["Config", "DivergedError", "Example", "Plateau", "Record", "train", "validation"]
 

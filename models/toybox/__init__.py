@@ -10,7 +10,7 @@ import hashlib
 import json
 from pathlib import Path
 
-from models.errors import UserError
+from models.system.errors import UserError
 
 RESTORE = "git checkout -- models/toybox/weights"
 HASHES = "hashes.json"

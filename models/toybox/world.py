@@ -195,9 +195,9 @@ def tags(critter: Critter, rng: np.random.Generator) -> str:
 
 def draw(critter: Critter, size: int | tuple[int, int] = 128) -> Image.Image:
     """The picture of the critter, `size` square or (width, height)."""
-    from models.toybox import figure, scenery
+    from models.toybox import critter_drawing, scenery
 
     width, height = (size, size) if isinstance(size, int) else size
     rng = np.random.default_rng([critter.seed, 20_231])
     background = scenery.paint(critter.scene, rng, width, height)
-    return figure.paint(critter, rng, background)
+    return critter_drawing.paint(critter, rng, background)

@@ -14,8 +14,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal, Protocol
 
-from models.errors import UserError
-from models.files import write
+from models.system.errors import UserError
+from models.system.files import write
 
 Kind = Literal["photo", "album", "story"]
 ALBUM = range(2, 11)  # pictures of an album

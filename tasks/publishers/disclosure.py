@@ -9,7 +9,7 @@ from xml.sax.saxutils import escape
 
 from PIL import Image, ImageCms, ImageOps
 
-from models.pictures import DAMAGE, rgb
+from models.picture.reading import DAMAGE, rgb
 
 SOURCE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
 EXT = "http://iptc.org/std/Iptc4xmpExt/2008-02-29/"

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from models.pictures import DAMAGE
-from models.quality import perceptual_hash
+from models.picture.quality import perceptual_hash
+from models.picture.reading import DAMAGE
 from tasks.publishers.base import Absent, Before, Found, Parcel, PublishError, Receipt
-from tasks.publishers.exact import read_approved
+from tasks.publishers.instagram_picture_rules import read_approved
 
 NEAR = 10  # bits of 64 that the same picture may differ by once a place has made it smaller
 Fetch = Callable[[str], bytes]

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from models.files import is_abandoned
+from models.system.files import is_abandoned
 from tasks.publishers.base import (
     Absent,
     Before,
@@ -27,7 +27,7 @@ from tasks.publishers.base import (
     check_account,
     keep,
 )
-from tasks.publishers.exact import read_approved
+from tasks.publishers.instagram_picture_rules import read_approved
 
 VERSION = 1
 RECENT = 100

@@ -2,7 +2,7 @@
 
 from urllib.parse import urlsplit
 
-from models.errors import UserError
+from models.system.errors import UserError
 
 
 def check_loopback(address: str) -> str:

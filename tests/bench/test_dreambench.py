@@ -13,7 +13,7 @@ from transformers import ViTConfig, ViTModel
 from bench import dreambench
 from bench.dino_v1 import Dino
 from bench.dreambench_files import prompts, subjects, worded
-from models.errors import UserError
+from models.system.errors import UserError
 from models.toybox import world
 
 SMALL = ViTConfig(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32, image_size=32)

@@ -10,7 +10,7 @@ import pytest
 from bench import compare, gather, machine
 from bench.gather import Gathered
 from bench.parts import PARTS, Part, chosen
-from models.errors import UserError
+from models.system.errors import UserError
 
 QUICK = Part("calendar_growth", "more personas", ("--personas", "1", "2"))
 BROKEN = Part("board", "nothing", ("--no-such-option",))
@@ -54,10 +54,16 @@ def test_other_options_and_other_code_are_not_known(tmp_path: Path) -> None:
 
 def test_the_code_of_a_part_is_all_that_it_imports() -> None:
     found = {path.relative_to(machine.REPOSITORY).as_posix() for path in machine.sources("bench.calendar_growth")}
-    assert {"bench/calendar_growth.py", "models/files.py", "tasks/plan.py", "tasks/due.py", "tasks/rules.py"} <= found
+    assert {
+        "bench/calendar_growth.py",
+        "models/system/files.py",
+        "tasks/calendar/wording.py",
+        "tasks/calendar/due.py",
+        "tasks/calendar/recurrence.py",
+    } <= found
     assert not any(name.startswith(("board/", "flows/")) for name in found)
     late = {path.relative_to(machine.REPOSITORY).as_posix() for path in machine.sources("bench.profiles")}
-    assert "flows/demo.py" in late, "also what is imported within a function"
+    assert "flows/cli/demo.py" in late, "also what is imported within a function"
 
 
 def test_earlier_results_are_taken_in_unless_newer_ones_are_known(tmp_path: Path) -> None:

@@ -22,9 +22,9 @@ from bench import (
     training_step,
     training_tables,
 )
-from models import prompt
-from models.embeddings import Embedding
-from models.sdxl import Model
+from models.sdxl import prompt_encoder
+from models.sdxl.embedding import Embedding
+from models.sdxl.renderer import Model
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +78,7 @@ def test_pooling_at_the_word_loses_what_follows_it(toybox: Model) -> None:
     texts = ("a portrait of <pip> wearing a red hat", "a portrait of <pip> in the snow")
 
     def apart() -> float:
-        first, second = (prompt.encode(toybox.encoders, text, [word]).pooled for text in texts)
+        first, second = (prompt_encoder.encode(toybox.encoders, text, [word]).pooled for text in texts)
         return float((first - second).norm())
 
     usual = apart()

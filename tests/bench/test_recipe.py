@@ -12,7 +12,7 @@ from bench.recipe import Given, Recipe
 from bench.training_step import TOKEN, examples, given, load
 from models.inversion import Config, train
 from models.inversion.batches import Batches
-from models.inversion.words import initial
+from models.inversion.vectors import initial
 
 CONFIG = Config(
     token=TOKEN, init="fox", vectors=3, steps=3, batch=2, optimizer="adamw", norms=None, clip=0, min_snr=0,

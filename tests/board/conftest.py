@@ -13,9 +13,9 @@ import pytest
 from starlette.testclient import TestClient
 
 from board.app import create
-from board.desk import Desk
-from tasks.settings import Loaded
-from tests.board.studios import studio
+from board.context import Desk
+from tasks.settings.settings import Loaded
+from tests.support.studios import studio
 
 HERE = "http://127.0.0.1:8420"
 NOW = datetime(2026, 11, 23, 6, tzinfo=UTC)
@@ -91,7 +91,7 @@ def desk(browser: Browser) -> Desk:
 @pytest.fixture
 def locked(tmp_path: Path, opened: Opened, monkeypatch: pytest.MonkeyPatch) -> Browser:
     """A board with a password."""
-    from tasks.settings import load
+    from tasks.settings.settings import load
 
     monkeypatch.setenv("RESTAGE_SECRETS__BOARD_PASSWORD", PASSWORD)
     studio(tmp_path)

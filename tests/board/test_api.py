@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from board.desk import Desk
-from tasks import posts
-from tasks.post import Post
+from board.context import Desk
+from tasks.posts import post_store
+from tasks.posts.post import Post
 from tests.board.conftest import Browser
-from tests.board.studios import put
+from tests.support.studios import put
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def seen(post: Post) -> dict[str, Any]:
 
 
 def now(desk: Desk, post: Post) -> Post:
-    return posts.get(desk.store, post.id)
+    return post_store.get(desk.store, post.id)
 
 
 def test_the_list_says_how_many_there_are(browser: Browser, desk: Desk) -> None:
@@ -38,13 +38,13 @@ def test_the_list_says_how_many_there_are(browser: Browser, desk: Desk) -> None:
 def test_approval_is_of_what_was_seen_and_says_who(browser: Browser, desk: Desk, post: Post) -> None:
     answer = browser.do(f"/api/posts/{post.id}/approve", seen(post))
     assert (answer.status_code, answer.json()["state"], answer.json()["undo"]) == (200, "approved", "approval")
-    held = posts.approval(desk.store, now(desk, post))
+    held = post_store.approval(desk.store, now(desk, post))
     assert held is not None
     assert (held.hash, held.by) == (post.content.hash, desk.by)
 
 
 def test_what_somebody_changed_meanwhile_is_not_approved(browser: Browser, desk: Desk, post: Post) -> None:
-    posts.edit(desk.store, post, replace(post.content, caption="Mine"), "bob", "a word")
+    post_store.edit(desk.store, post, replace(post.content, caption="Mine"), "bob", "a word")
     answer = browser.do(f"/api/posts/{post.id}/approve", seen(post))
     assert answer.status_code == 409
     assert "look at it again" in answer.json()["problem"]
@@ -79,7 +79,7 @@ def test_every_deed_does_what_it_says(browser: Browser, desk: Desk, post: Post) 
 
 def test_many_are_approved_at_once_and_the_others_told(browser: Browser, desk: Desk) -> None:
     made = [put(desk.store, desk.loaded, f"pip/walk/2026-11-2{day}") for day in range(3, 6)]
-    posts.edit(desk.store, made[2], replace(made[2].content, caption="Mine"), "bob", "a word")
+    post_store.edit(desk.store, made[2], replace(made[2].content, caption="Mine"), "bob", "a word")
     wanted = [{"post": each.id, **seen(each)} for each in made]
     found = browser.do("/api/approve", {"posts": wanted}).json()
     assert {each["id"] for each in found["done"]} == {made[0].id, made[1].id}
@@ -115,7 +115,7 @@ def test_what_cannot_be_done_changes_nothing_and_says_why(
 
 def test_what_failed_is_reviewed_again(browser: Browser, desk: Desk, post: Post) -> None:
     for state in ("approved", "preparing", "failed"):
-        post = posts.change(desk.store, post, state, "x", "y", problem="no" if state == "failed" else "")
+        post = post_store.change(desk.store, post, state, "x", "y", problem="no" if state == "failed" else "")
     assert "Review it again" in browser.get("/post/" + post.id).text
     answer = browser.do(f"/api/posts/{post.id}/reopen", seen(post))
     assert (answer.json()["state"], answer.json()["revision"], answer.json()["problem"]) == ("awaiting review", 2, "")

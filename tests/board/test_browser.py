@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tasks import posts
-from tasks.post import Post
-from tasks.settings import Loaded
-from tasks.store import Store
-from tests.board.studios import put, studio
+from tasks.posts import post_store
+from tasks.posts.post import Post
+from tasks.settings.settings import Loaded
+from tasks.store.store import Store
+from tests.support.studios import put, studio
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -109,7 +109,7 @@ def said(page: Page, words: str) -> None:
 
 
 def state(store: Store, post: Post) -> str:
-    return posts.get(store, post.id).state
+    return post_store.get(store, post.id).state
 
 
 def test_a_post_is_approved_and_the_approval_taken_back(opened: Opened, one: Store, made: list[Post]) -> None:
@@ -137,7 +137,7 @@ def test_a_caption_is_counted_while_it_is_typed_and_saved(opened: Opened, one: S
     there.get_by_label("Alt text").fill("A fox, laughing.")
     there.get_by_role("button", name="Save the changes").click()
     said(page, "Saved")
-    now = posts.get(one, made[0].id)
+    now = post_store.get(one, made[0].id)
     assert (now.content.caption, now.revision) == ("Better\n“words” 🦊", 2)
     assert now.content.pictures[0].alt == "A fox, laughing."
     assert len(now.content.text) == int(there.locator(".chars").inner_text().split()[0])
@@ -148,8 +148,8 @@ def test_what_is_typed_is_saved_with_the_approval(opened: Opened, one: Store, ma
     card(page, made[0]).get_by_label("Hashtags").fill("fox art")
     card(page, made[0]).get_by_role("button", name="Save and approve").click()
     said(page, "Approved")
-    now = posts.get(one, made[0].id)
-    held = posts.approval(one, now)
+    now = post_store.get(one, made[0].id)
+    held = post_store.approval(one, now)
     assert held is not None
     assert held.content.hashtags == ("fox", "art")
 
@@ -159,7 +159,7 @@ def test_a_post_is_put_off(opened: Opened, one: Store, made: list[Post]) -> None
     page.get_by_label("When").fill("2026-12-24T18:30")
     page.get_by_role("button", name="Save the changes").click()
     said(page, "Saved")
-    assert f"{posts.get(one, made[0].id).content.when:%Y-%m-%d %H:%M}" == "2026-12-24 18:30"
+    assert f"{post_store.get(one, made[0].id).content.when:%Y-%m-%d %H:%M}" == "2026-12-24 18:30"
 
 
 def test_a_post_is_rejected_with_a_reason(opened: Opened, one: Store, made: list[Post]) -> None:
@@ -171,7 +171,7 @@ def test_a_post_is_rejected_with_a_reason(opened: Opened, one: Store, made: list
     page.get_by_label("A reason, for the history").fill("the ears")
     page.locator("#why-go").click()
     said(page, "Rejected")
-    assert posts.history(one, made[0].id)[-1].why == "the ears"
+    assert post_store.history(one, made[0].id)[-1].why == "the ears"
 
 
 def test_another_picture_is_looked_at_and_taken(opened: Opened, one: Store, made: list[Post]) -> None:
@@ -180,16 +180,16 @@ def test_another_picture_is_looked_at_and_taken(opened: Opened, one: Store, made
     page.get_by_text("blurred: it is").last.wait_for()
     page.get_by_role("button", name="Show this one instead").click()
     said(page, "This one is shown now")
-    shown = posts.get(one, made[0].id).content.pictures[0]
-    assert shown.picture == posts.candidates(one, made[0].id)[2].picture
+    shown = post_store.get(one, made[0].id).content.pictures[0]
+    assert shown.picture == post_store.candidates(one, made[0].id)[2].picture
     assert shown.sha256[:16] in (card(page, made[0]).locator(".shown img").first.get_attribute("src") or "")
     card(page, made[0]).locator('[data-candidate="0"]').click()
     page.get_by_role("button", name="Add to the album").click()
     said(page, "Added")
-    assert posts.get(one, made[0].id).content.kind == "album"
+    assert post_store.get(one, made[0].id).content.kind == "album"
     card(page, made[0]).get_by_role("button", name="Take picture 1 out").click()
     said(page, "Taken out")
-    assert posts.get(one, made[0].id).content.kind == "photo"
+    assert post_store.get(one, made[0].id).content.kind == "photo"
 
 
 def test_several_are_approved_at_once(opened: Opened, one: Store, made: list[Post]) -> None:
@@ -204,7 +204,7 @@ def test_several_are_approved_at_once(opened: Opened, one: Store, made: list[Pos
 
 
 def test_who_was_slower_sees_what_there_is_now(opened: Opened, one: Store, loaded: Loaded, made: list[Post]) -> None:
-    from tasks import review
+    from tasks.posts import review
 
     page = opened()
     review.edit(one, made[0], "bob", review.Changes(caption="Bob was here"), loaded)
@@ -260,7 +260,7 @@ def test_every_page_can_be_used_by_everybody(
 ) -> None:
     """axe finds nothing serious, nothing runs out of the window, and nothing on a phone is too small for a finger."""
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed").Axe()
-    posts.approve(one, made[2], "ann")
+    post_store.approve(one, made[2], "ann")
     page = opened(**window)
     for path in PAGES:
         path = path.format(post=made[0].id, picture=made[0].content.pictures[0].picture)

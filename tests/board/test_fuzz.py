@@ -9,9 +9,9 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
 from board.app import create
-from tasks import posts
+from tasks.posts import post_store
 from tests.board.conftest import HERE, Browser
-from tests.board.studios import put, studio
+from tests.support.studios import put, studio
 
 schemathesis = pytest.importorskip("schemathesis", reason="schemathesis is not installed")
 EXAMPLES = 25
@@ -38,7 +38,7 @@ def test_anything_gets_an_answer(described: Any, board: Browser) -> None:
     assert len(operations) >= 12
     for operation in operations:
         _send(operation, board)
-    assert not posts.find(board.app.state.desk.store, ("approved",))  # type: ignore[attr-defined]
+    assert not post_store.find(board.app.state.desk.store, ("approved",))  # type: ignore[attr-defined]
 
 
 def _send(operation: Any, board: Browser) -> None:

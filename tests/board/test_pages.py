@@ -10,24 +10,24 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from board.desk import Desk
-from board.weeks import weeks
-from models.files import write
-from tasks import posts, review
-from tasks.artifacts import Artifacts
-from tasks.knobs import References
-from tasks.life import State
-from tasks.reference_set import Candidate as Reference
-from tasks.reference_set import Choice, ReferenceSet, Shelf, Verdict
+from board.calendar import weeks
+from board.context import Desk
+from models.system.files import write
+from tasks.posts import post_store, review
+from tasks.posts.states import State
+from tasks.references.reference_set import Candidate as Reference
+from tasks.references.reference_set import Choice, ReferenceSet, Shelf, Verdict
+from tasks.settings.sections import References
+from tasks.store.picture_files import Artifacts
 from tests.board.conftest import NOW, Browser, Opened
-from tests.board.studios import NINE, picture, put, studio
-from tests.tasks import calendars
+from tests.support import calendars
+from tests.support.studios import NINE, picture, put, studio
 
 
 def into(desk: Desk, key: str, *states: State, problem: str = "") -> str:
     post = put(desk.store, desk.loaded, key)
     for state in states:
-        post = posts.change(desk.store, post, state, "x", "y", problem=problem)
+        post = post_store.change(desk.store, post, state, "x", "y", problem=problem)
     return post.id
 
 
@@ -67,7 +67,7 @@ def test_what_needs_a_person_comes_first(browser: Browser, desk: Desk) -> None:
 def test_todays_approved_posts_are_there_and_tomorrows_are_not(browser: Browser, desk: Desk) -> None:
     today = into(desk, "pip/walk/2026-11-23", "approved")
     tomorrow = put(desk.store, desk.loaded, "pip/walk/2026-11-24", when=NINE + timedelta(days=1))
-    posts.approve(desk.store, tomorrow, "ann")
+    post_store.approve(desk.store, tomorrow, "ann")
     text = browser.get("/").text
     assert f'id="post-{today}"' in text
     assert tomorrow.id not in text
@@ -143,7 +143,7 @@ def test_the_feed_is_what_is_out_and_before_it_what_comes(browser: Browser, desk
     coming = into(desk, "pip/walk/2026-11-23", "approved")
     waiting = into(desk, "pip/walk/2026-11-25")
     story = put(desk.store, desk.loaded, "pip/walk/2026-11-26", size="story")
-    posts.approve(desk.store, story, "ann")
+    post_store.approve(desk.store, story, "ann")
     text = browser.get("/feed").text
     assert text.index(coming) < text.index(out)
     assert waiting not in text
@@ -177,7 +177,7 @@ def test_small_copies_are_made_once_and_are_small(browser: Browser, desk: Desk) 
 
 def test_a_picture_says_where_it_comes_from(browser: Browser, desk: Desk) -> None:
     post = put(desk.store, desk.loaded)
-    for each in posts.candidates(desk.store, post.id):
+    for each in post_store.candidates(desk.store, post.id):
         text = browser.get(f"/picture/{each.picture}").text
         assert f"/post/{post.id}" in text
         assert "&lt;pip&gt; number" in text

@@ -13,12 +13,12 @@ import pytest
 
 from flows.daily import daily
 from flows.publish import is_anything
-from tasks import posts
-from tasks.settings import load
-from tasks.store import Store
-from tests.approved import approved
+from tasks.posts import post_store
+from tasks.settings.settings import load
+from tasks.store.store import Store
 from tests.flows.test_daily import SHOT, place, shots, states  # noqa: F401
 from tests.flows.test_render import NOON
+from tests.support.approved import approved
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="limits and places as Linux has them")
 RESTAGE = [sys.executable, "-P", "-c", "from flows.cli import main; main()"]
@@ -77,7 +77,7 @@ def test_a_clock_that_went_back_makes_and_sends_nothing_twice(place: Path) -> No
     for now in (NOON, before, NOON):
         assert daily("pip", known, now=now).failures == []
         with closing(Store.open("", known.studio)) as store:
-            keys.append([(post.key, post.state) for post in posts.find(store)])
+            keys.append([(post.key, post.state) for post in post_store.find(store)])
     assert len({key for key, _ in keys[-1]}) == len(keys[-1])
     assert set(keys[0]) <= set(keys[1])
     assert keys[1] == keys[2]
@@ -93,5 +93,5 @@ def test_a_run_every_few_minutes_looks_at_what_may_go_out_and_at_nothing_else(pl
     for now, there in ((NOON - timedelta(minutes=1), False), (NOON, True), (NOON + late + timedelta(hours=1), False)):
         assert is_anything(known, now) is there
     with closing(Store.open("", known.studio)) as store:
-        posts.change(store, post, "preparing", "restage", "a run that was killed")
+        post_store.change(store, post, "preparing", "restage", "a run that was killed")
     assert is_anything(known, NOON - timedelta(days=1)), "what an ended run left is looked after at once"

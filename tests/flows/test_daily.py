@@ -13,12 +13,12 @@ from typer.testing import CliRunner
 
 from flows.cli import app
 from flows.daily import daily, lines, summary
-from tasks import posts
-from tasks.settings import load
-from tasks.store import Store
-from tests.approved import approved, put
+from tasks.posts import post_store
+from tasks.settings.settings import load
+from tasks.store.store import Store
 from tests.flows.test_render import CALENDAR, HEAD, NOON, OPEN, PREVIEW, learn
-from tests.tasks.calendars import toml
+from tests.support.approved import approved, put
+from tests.support.calendars import toml
 
 SHOT: dict[str, Any] = {"id": "plain", "prompt": "a photo of a red cat on the beach", "when": "daily"}
 
@@ -43,12 +43,12 @@ def shots(place: Path, *found: dict[str, Any]) -> None:
 
 def states(place: Path) -> list[str]:
     with closing(Store.open("", place / "studio")) as store:
-        return [post.state for post in posts.find(store)]
+        return [post.state for post in post_store.find(store)]
 
 
 def test_nothing_due_says_so_and_loads_nothing_heavy(place: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from flows.daily import daily, lines; from tasks.settings import load;"
+        "import sys; from pathlib import Path; from flows.daily import daily, lines; from tasks.settings.settings import load;"
         "known = load(); print(*lines(daily('pip', known), known)); sys.exit('torch' in sys.modules)"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
@@ -118,8 +118,8 @@ def test_only_who_says_so_has_posts_approved_without_a_person(place: Path) -> No
     done = daily("pip", load(place / "settings.toml"), now=NOON)
     assert (len(done.approved), done.to_review) == (1, [])
     with closing(Store.open("", known.studio)) as store:
-        assert posts.get(store, waiting.id).state == "awaiting review", "made when a person was still asked"
-        (event,) = [each for each in posts.history(store, done.approved[0].id) if each.state == "approved"]
+        assert post_store.get(store, waiting.id).state == "awaiting review", "made when a person was still asked"
+        (event,) = [each for each in post_store.history(store, done.approved[0].id) if each.state == "approved"]
     assert event.by == "review.automatic"
 
 

@@ -7,12 +7,12 @@ import pytest
 
 from bench.once import race
 from flows.publish import flow
-from tasks import posts
-from tasks.publish import Report, Waiting
-from tasks.receipts import lines, markdown, summary
-from tasks.store import Store
-from tasks.turns import Outcome
-from tests import approved
+from tasks.posts import post_store
+from tasks.publish.claimed_account import Outcome
+from tasks.publish.publish import Report, Waiting
+from tasks.publish.report import lines, markdown, summary
+from tasks.store.store import Store
+from tests.support import approved
 
 
 @pytest.mark.slow
@@ -32,7 +32,7 @@ def test_in_prefect_the_receipts_are_on_its_page(prefect: None, project: Path) -
         run = flow()
         rehearsed = run(rehearse=True)
         assert [(each["state"], each["publisher"]) for each in rehearsed["posts"]] == [("published", "instagram")]
-        assert posts.get(store, post.id).state == "approved"
+        assert post_store.get(store, post.id).state == "approved"
         done = run()
         assert [(each["post"], each["state"]) for each in done["posts"]] == [(post.id, "published")]
     with get_client(sync_client=True) as client:

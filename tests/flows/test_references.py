@@ -18,12 +18,12 @@ from typer.testing import CliRunner, Result
 
 from flows.cli import app
 from flows.references import references
-from models import embeddings
-from models.errors import UserError
+from models.sdxl import embedding
+from models.system.errors import UserError
 from models.toybox import world
-from tasks.reference_set import ReferenceSet, Shelf, Verdict
-from tasks.settings import load
-from tests.models.test_dino import make_model as make_dino
+from tasks.references.reference_set import ReferenceSet, Shelf, Verdict
+from tasks.settings.settings import load
+from tests.models.scoring.test_dino import make_model as make_dino
 
 REPOSITORY = Path(__file__).parents[2]
 COUNT, KEEP = 12, 3
@@ -191,7 +191,7 @@ def learned(path: Path, token: str) -> Path:
     """An embedding as wide as toybox's encoders."""
     generator = torch.Generator().manual_seed(1)
     tables = tuple(0.05 * torch.randn(2, width, generator=generator) for width in (96, 128))
-    embeddings.write(path, embeddings.Embedding(token, tables), {})
+    embedding.write(path, embedding.Embedding(token, tables), {})
     return path
 
 

@@ -20,22 +20,23 @@ from typer.testing import CliRunner, Result
 
 from flows.cli import app
 from flows.render import Outcome, render
-from models import provenance
-from models.embeddings import About, Embedding
-from models.fingerprint import pixel_hash
-from models.pictures import open_picture
+from models.picture import provenance
+from models.picture.environment import pixel_hash
+from models.picture.reading import open_picture
+from models.sdxl.embedding import About, Embedding
 from models.toybox import world
-from tasks import posts, review, versions
-from tasks.artifacts import Artifacts
-from tasks.persona import find
-from tasks.plan import plan
-from tasks.post import Post
-from tasks.reference_set import Candidate, Choice, ReferenceSet, Shelf, Verdict
-from tasks.render import Span
-from tasks.settings import Loaded, load
-from tasks.shots_of_day import seeds
-from tasks.store import Store
-from tests.tasks.calendars import toml
+from tasks.calendar.wording import plan
+from tasks.persona.persona import find
+from tasks.posts import post_store, review
+from tasks.posts.post import Post
+from tasks.references.reference_set import Candidate, Choice, ReferenceSet, Shelf, Verdict
+from tasks.render.due_posts import Span
+from tasks.render.shots import seeds
+from tasks.settings.settings import Loaded, load
+from tasks.store.picture_files import Artifacts
+from tasks.store.store import Store
+from tasks.training import versions
+from tests.support.calendars import toml
 
 REPOSITORY = Path(__file__).parents[2]
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -110,12 +111,12 @@ def place(learned: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
 
 def known(place: Path) -> list[Post]:
     with closing(Store.open("", place / "studio")) as store:
-        return posts.find(store)
+        return post_store.find(store)
 
 
 def candidates(place: Path, post: Post) -> Sequence[Any]:
     with closing(Store.open("", place / "studio")) as store:
-        return posts.candidates(store, post.id)
+        return post_store.candidates(store, post.id)
 
 
 def gated(place: Path, **gates: Any) -> Loaded:
@@ -235,7 +236,7 @@ def test_new_pictures_that_a_person_wants_have_new_seeds_and_keep_their_words(pl
     rendered(place)
     loaded = load(place / "settings.toml")
     with closing(Store.open("", place / "studio")) as store:
-        [_, walk] = posts.find(store)
+        [_, walk] = post_store.find(store)
         edited = review.edit(store, walk, "me", review.Changes(caption="My own words", alts=["My own alt"]), loaded)
         review.regenerate(store, edited, "me")
     outcome = rendered(place)
@@ -251,7 +252,7 @@ def test_new_pictures_that_a_person_wants_have_new_seeds_and_keep_their_words(pl
 def test_a_draft_whose_shot_is_gone_is_told(place: Path) -> None:
     rendered(place)
     with closing(Store.open("", place / "studio")) as store:
-        review.regenerate(store, posts.find(store)[1], "me")
+        review.regenerate(store, post_store.find(store)[1], "me")
     write(place, PLAIN)
     [problem] = rendered(place).render.failures
     assert (
@@ -341,7 +342,7 @@ def test_what_goes_out_is_the_finished_picture(place: Path) -> None:
     assert made.chosen is not None
     assert made.chosen.picture == shown.picture
     with closing(Store.open("", place / "studio")) as store:
-        assert [post.id for post, _ in posts.likenesses(store, ["awaiting review"])] == [made.post.id]
+        assert [post.id for post, _ in post_store.likenesses(store, ["awaiting review"])] == [made.post.id]
 
 
 def test_no_two_posts_show_the_same(place: Path) -> None:
@@ -481,9 +482,9 @@ import os, signal, sys
 from datetime import datetime, UTC
 from pathlib import Path
 from flows.render import render
-from tasks import posts
-from tasks.artifacts import Artifacts
-from tasks.settings import load
+from tasks.posts import post_store as posts
+from tasks.store.picture_files import Artifacts
+from tasks.settings.settings import load
 
 def dying(known, after):
     left = [after]
@@ -528,7 +529,7 @@ def rendered_before(learned: Path) -> list[Post]:
         for file in learned.glob("restage.db*"):
             shutil.copy(file, place / file.name)
     with closing(Store.open("", place)) as store:
-        return posts.find(store)
+        return post_store.find(store)
 
 
 def test_the_flow_runs_under_prefect(place: Path, prefect: None) -> None:

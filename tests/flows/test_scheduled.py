@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from flows import daily, publish
-from tasks import posts
-from tasks.settings import load
-from tasks.store import Store
-from tests.approved import approved
+from tasks.posts import post_store
+from tasks.settings.settings import load
+from tasks.store.store import Store
 from tests.flows.test_daily import SHOT, place, shots, states  # noqa: F401
+from tests.support.approved import approved
 
 YESTERDAY = timedelta(days=1)
 
@@ -60,7 +60,7 @@ def test_publish_shows_nothing_where_nothing_went_out(client: Any, place: Path) 
     assert shown == ["publishing"]
     assert said
     with closing(Store.open("", known.studio)) as store:
-        assert posts.get(store, early.id).state == "approved"
+        assert post_store.get(store, early.id).state == "approved"
     assert sorted(states(place)) == ["approved", "published"]
 
 

@@ -5,15 +5,15 @@ import sys
 
 import pytest
 
-from flows import steps
-from models.errors import UserError
+from models.system.errors import UserError
+from tasks import step
 
 
 def counting(error: Exception | None, retries: int = 1) -> tuple[list[int], object]:
     """A step that fails the first time, and the times it was called."""
     calls: list[int] = []
 
-    @steps.step("counted", retries=retries)
+    @step.step("counted", retries=retries)
     def counted(number: int) -> int:
         calls.append(number)
         if error and len(calls) == 1:
@@ -27,7 +27,7 @@ def test_outside_a_flow_run_a_step_is_its_function() -> None:
     calls, counted = counting(None)
     assert counted(1) == 2  # type: ignore[operator]
     assert calls == [1]
-    assert not steps.in_flow_run()
+    assert not step.in_flow_run()
 
 
 def test_outside_a_flow_run_nothing_is_tried_again() -> None:
@@ -48,7 +48,7 @@ def run(counted: object) -> int:
 
     @flow
     def short() -> int:
-        assert steps.in_flow_run()
+        assert step.in_flow_run()
         return counted(1)  # type: ignore[operator]
 
     with disable_run_logger():
@@ -57,7 +57,7 @@ def run(counted: object) -> int:
 
 @pytest.mark.slow
 def test_in_a_flow_run_it_is_tried_again_where_that_can_help(prefect: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(steps, "RETRY_SECONDS", 0)
+    monkeypatch.setattr(step, "RETRY_SECONDS", 0)
     calls, counted = counting(OSError("busy"))
     assert run(counted) == 2
     assert calls == [1, 1]
@@ -70,8 +70,8 @@ def test_whatever_a_persona_is_called_its_page_is_shown(prefect: None) -> None:
 
     @flow
     def short() -> None:
-        steps.show("day-My_fox", "# Here", "The day of My_fox")
-        steps.show("!", "# Here", "What has no name at all stops nothing")
+        step.show("day-My_fox", "# Here", "The day of My_fox")
+        step.show("!", "# Here", "What has no name at all stops nothing")
 
     short()
     with get_client(sync_client=True) as client:
@@ -81,7 +81,7 @@ def test_whatever_a_persona_is_called_its_page_is_shown(prefect: None) -> None:
 
 @pytest.mark.slow
 def test_a_users_mistake_is_not_tried_again(prefect: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(steps, "RETRY_SECONDS", 0)
+    monkeypatch.setattr(step, "RETRY_SECONDS", 0)
     calls, counted = counting(UserError("the prompt is empty"))
     with pytest.raises(UserError, match="the prompt is empty"):
         run(counted)
@@ -96,14 +96,14 @@ def test_a_step_on_the_gpu_waits_for_its_slot(prefect: None) -> None:
 
     taken: list[int] = []
 
-    @steps.step("drawn", gpu=True)
+    @step.step("drawn", gpu=True)
     def drawn(number: int) -> int:
         with get_client(sync_client=True) as client:
-            taken.append(client.read_global_concurrency_limit_by_name(steps.GPU).active_slots)
+            taken.append(client.read_global_concurrency_limit_by_name(step.GPU).active_slots)
         return number
 
     with get_client(sync_client=True) as client:
-        client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name=steps.GPU, limit=1, active=True))
+        client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name=step.GPU, limit=1, active=True))
         assert run(drawn) == 1
         assert taken == [1]
-        assert client.read_global_concurrency_limit_by_name(steps.GPU).active_slots == 0
+        assert client.read_global_concurrency_limit_by_name(step.GPU).active_slots == 0

@@ -13,17 +13,17 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from flows import lock
 from flows.cli import app
 from flows.train import train
-from models import embeddings
-from models.errors import UserError
+from models.sdxl import embedding
+from models.system import file_lock
+from models.system.errors import UserError
 from models.toybox import world
-from tasks import versions
-from tasks.settings import Loaded, load
-from tasks.store import Store
-from tasks.training import Desk, Training
-from tasks.versions import Version
+from tasks.settings.settings import Loaded, load
+from tasks.store.store import Store
+from tasks.training import versions
+from tasks.training.record import Desk, Training
+from tasks.training.versions import Version
 
 REPOSITORY = Path(__file__).parents[2]
 SETTINGS = """
@@ -137,7 +137,7 @@ def test_the_word_is_learned_registered_and_reported(trained: tuple[Path, Result
     assert version.current
     assert version.number == training.version == 1
     word, about = versions.load(place / "studio", version)
-    assert word == embeddings.read(place / "studio" / training.best.word)
+    assert word == embedding.read(place / "studio" / training.best.word)
     assert (about.persona, len(about.references), about.settings["vectors"]) == ("pip", 3, 2)
     assert about.metrics["score"] == pytest.approx(training.best.measures.score)
     page = Path(done.output.strip().splitlines()[-1])
@@ -175,7 +175,7 @@ def test_killed_in_the_middle_it_ends_in_the_same_bits(trained: tuple[Path, Resu
     """SIGKILL while a training is under way, at a moment that no checkpoint was made for."""
     script = (
         "import sys\nfrom models.inversion.training import _Run\nfrom pathlib import Path\n"
-        "from flows.train import train\nfrom tasks.settings import load\n"
+        "from flows.train import train\nfrom tasks.settings.settings import load\n"
         "import os, signal\nplain = _Run.advance\n"
         f"def advance(run):\n    if run.step == {step}: os.kill(os.getpid(), signal.SIGKILL)\n    return plain(run)\n"
         "_Run.advance = advance\ntrain('pip', load(Path('settings.toml')))\n"
@@ -194,7 +194,7 @@ def test_killed_in_the_middle_it_ends_in_the_same_bits(trained: tuple[Path, Resu
 
 def test_what_another_process_learns_just_now_is_left_to_it(trained: tuple[Path, Result], ready: Path) -> None:
     place = Desk(ready / "studio", "pip").place(training_of(trained[0]).lesson.id)
-    with lock.hold(place / ".lock", {}):
+    with file_lock.hold(place / ".lock", {}):
         assert f"pip is being trained already, by process {os.getpid()}: wait for it" in fails(ready)
     assert not list(place.glob("*.json")), "nothing was begun"
 
@@ -260,7 +260,7 @@ def test_rounds_end_where_a_word_is_worse_than_the_one_before(done: Path, monkey
 
 
 def _set(place: Path, training: Training):  # type: ignore[no-untyped-def]
-    from tasks.reference_set import Shelf
+    from tasks.references.reference_set import Shelf
 
     return Shelf(place / "studio", "pip").read(training.lesson.reference_set)
 
@@ -388,8 +388,8 @@ def test_two_processes_learn_together_and_one_of_them_writes(trained: tuple[Path
     )
     assert launched.returncode == 0, launched.stderr[-3000:]
     [one] = known(ready)
-    alone = embeddings.read(trained[0] / "studio" / training_of(trained[0]).best.word)
-    together = embeddings.read(ready / "studio" / one.file)
+    alone = embedding.read(trained[0] / "studio" / training_of(trained[0]).best.word)
+    together = embedding.read(ready / "studio" / one.file)
     for first, second in zip(alone.vectors, together.vectors, strict=True):
         assert float((first - second).abs().max()) < 1e-4
     assert launched.stdout.count("report.html") == 1, "one of them speaks"

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from flows.serve import places
-from tasks import posts
-from tasks.store import Store
-from tests.flows.test_children import is_gone
+from flows.serving.serve import places
+from tasks.posts import post_store
+from tasks.store.store import Store
+from tests.flows.serving.test_serve import Serving, free_port, soon
+from tests.flows.serving.test_supervisor import is_gone
 from tests.flows.test_daily import SHOT, place, shots  # noqa: F401
-from tests.flows.test_serve import Serving, free_port, soon
-from tests.flows.walks import CHROMIUM, browser
+from tests.support.walks import CHROMIUM, browser
 
 pytestmark = [
     pytest.mark.browser,
@@ -44,7 +44,7 @@ def serving(place: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Serving]: 
 
 def states(studio: Path) -> list[str]:
     with closing(Store.open("", studio)) as store:
-        return [post.state for post in posts.find(store)]
+        return [post.state for post in post_store.find(store)]
 
 
 @pytest.mark.timeout(600)

@@ -6,7 +6,7 @@ import threading
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
-from models.errors import UserError
+from models.system.errors import UserError
 
 FaultKind = Literal[
     "drop", "408", "429", "500", "empty", "object", "html", "truncated", "slow", "challenge", "login", "feedback"

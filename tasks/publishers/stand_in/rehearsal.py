@@ -28,13 +28,13 @@ def rehearsal(
 
 def _publisher(server: StandIn, folder: Path, account: Account, through: str) -> Publisher:
     if through == "graph":
-        from tasks.publishers.graph import Graph
-        from tasks.publishers.hosting import Bucket, Keys
+        from tasks.publishers.graph.picture_hosting import Bucket, Keys
+        from tasks.publishers.graph.publisher import Graph
 
         storage = Bucket(server.address, "rehearsal", Keys("rehearsal", "rehearsal"))
         return Graph(account.name, account.user_id, account.token, storage, api=f"{server.address}/v25.0", poll=0.1)
-    from tasks.publishers.instagram import Instagram
-    from tasks.publishers.instagram_session import save, session_file
+    from tasks.publishers.instagram.publisher import Instagram
+    from tasks.publishers.instagram.session import save, session_file
 
     save(session_file(folder, account.name), server.session(account.name))
     return Instagram(folder, account.name, address=server.address, breath=0)

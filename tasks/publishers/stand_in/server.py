@@ -15,13 +15,13 @@ from types import TracebackType
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from tasks.publishers.stand_in import graph_side, login_side, phone_side
+from tasks.publishers.stand_in import graph_api, instagram_app, instagram_login
 from tasks.publishers.stand_in.faults import Answer, Fault, Faults, wrong
 from tasks.publishers.stand_in.request import Endpoint, Request, as_json
 from tasks.publishers.stand_in.state import Account, Medium, State
 
 HOST = "127.0.0.1"
-ENDPOINTS = (*phone_side.ENDPOINTS, *login_side.ENDPOINTS, *graph_side.ENDPOINTS)
+ENDPOINTS = (*instagram_app.ENDPOINTS, *instagram_login.ENDPOINTS, *graph_api.ENDPOINTS)
 MOST_BYTES = 64_000_000
 LATE = ("drop", "slow", "truncated")  # faults that have no answer of their own
 
@@ -70,7 +70,7 @@ class StandIn:
     def commits(self) -> int:
         """How many commits came, answered or not, accepted or not."""
         with self.lock:
-            return sum(each.endpoint in phone_side.COMMITS for each in self.journal)
+            return sum(each.endpoint in instagram_app.COMMITS for each in self.journal)
 
     def fail(self, endpoint: str, kind: Any, **more: Any) -> None:
         """Let an endpoint go wrong; see `Fault`."""
@@ -118,7 +118,7 @@ class StandIn:
 
     def _serve(self, endpoint: Endpoint, request: Request) -> Answer:
         if endpoint.name == "container":  # fetched before the lock is taken, since it may lie on this very server
-            request = replace(request, fetched=graph_side.fetched(request.form().get("image_url", "")))
+            request = replace(request, fetched=graph_api.fetched(request.form().get("image_url", "")))
         with self.lock:
             answer = endpoint.serve(self.state, request)
             if request.method != "GET":

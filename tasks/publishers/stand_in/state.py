@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from models.files import write
+from models.system.files import write
 
 LIMIT = 100  # posts a day through the official API
 

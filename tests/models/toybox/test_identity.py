@@ -9,14 +9,16 @@ import torch
 from diffusers import StableDiffusionXLPipeline
 from transformers import CLIPTokenizer
 
-from models import clip, toybox
-from models.toybox import kin, world
-from models.toybox.drawings import drawings
-from models.toybox.kin import MEMBERS, VIEWS, kin_at, touched
-from models.toybox.recipe import TINY
-from models.toybox.recipe_clip import new_clip, write_clip
-from models.toybox.recipe_identity import WARMTH, contrast_of, load_identity, train_identity, zoomed
-from models.toybox.tokens import END, write_tokenizer
+from models import toybox
+from models.scoring import clip
+from models.toybox import world
+from models.toybox.recipe import families
+from models.toybox.recipe.clip import new_clip, write_clip
+from models.toybox.recipe.drawings import drawings
+from models.toybox.recipe.families import MEMBERS, VIEWS, kin_at, touched
+from models.toybox.recipe.identity import WARMTH, contrast_of, load_identity, train_identity, zoomed
+from models.toybox.recipe.numbers import TINY
+from models.toybox.recipe.tokenizers import END, write_tokenizer
 
 FAMILY = MEMBERS * VIEWS
 
@@ -46,7 +48,7 @@ def pipeline() -> StableDiffusionXLPipeline:
 def test_half_of_the_drawings_go_through_the_model_and_a_killed_run_ends_the_same(
     pipeline: StableDiffusionXLPipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kin, "BATCH", 1)
+    monkeypatch.setattr(families, "BATCH", 1)
     drawn = drawings(3, 8, tmp_path / "drawn.npy", at=kin_at)
     whole = touched(lambda: pipeline, lambda: drawn, 3, tmp_path / "whole.npy")
     as_drawn = [0, 1, 4, 5]
@@ -54,7 +56,7 @@ def test_half_of_the_drawings_go_through_the_model_and_a_killed_run_ends_the_sam
     far = np.abs(whole.astype(int) - drawn).mean((1, 2, 3))
     assert all(1 < far[i] < 40 for i in (2, 3, 6, 7))
 
-    worn, calls = kin._worn, []
+    worn, calls = families._worn, []
 
     def counted(*given: Any) -> np.ndarray:
         calls.append(given)
@@ -62,7 +64,7 @@ def test_half_of_the_drawings_go_through_the_model_and_a_killed_run_ends_the_sam
             raise KeyboardInterrupt
         return worn(*given)
 
-    monkeypatch.setattr(kin, "_worn", counted)
+    monkeypatch.setattr(families, "_worn", counted)
     with pytest.raises(KeyboardInterrupt):
         touched(lambda: pipeline, lambda: drawn, 3, tmp_path / "killed.npy")
     assert not (tmp_path / "killed.npy").exists()

@@ -4,18 +4,19 @@ from pathlib import Path
 
 import numpy as np
 
-from models import clip, registry
-from models.loading import Options
-from models.sdxl import Model
-from models.shot import Shot
+from models.picture.shot import Shot
+from models.scoring import clip
+from models.sdxl import locate
+from models.sdxl.pipeline import Options
+from models.sdxl.renderer import Model
 from models.toybox import world
-from tasks import generate, replay
-from tasks.artifacts import Artifacts
-from tasks.settings import load
+from tasks.pictures import generate, replay
+from tasks.settings.settings import load
+from tasks.store.picture_files import Artifacts
 
 
 def test_it_is_a_model_like_any_other() -> None:
-    source = registry.locate("toybox")
+    source = locate.locate("toybox")
     assert (source.family, source.side, source.ref.name) == ("sdxl", 128, "toybox")
     shot = Shot(prompt="a teal fox", model=source.ref, seed=1, width=128, height=128, steps=4)
     steps: list[int] = []

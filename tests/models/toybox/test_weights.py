@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from models import toybox
-from models.errors import UserError
+from models.system.errors import UserError
 
 
 @pytest.fixture

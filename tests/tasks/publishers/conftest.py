@@ -14,10 +14,10 @@ from PIL import Image
 
 from tasks.publishers.base import Before, Kind, Parcel, Picture, Prepared, Publisher, upload_id_at
 from tasks.publishers.disclosure import jpeg
-from tasks.publishers.graph import Graph
-from tasks.publishers.hosting import Bucket, Keys
-from tasks.publishers.instagram import Instagram
-from tasks.publishers.instagram_session import save, session_file
+from tasks.publishers.graph.picture_hosting import Bucket, Keys
+from tasks.publishers.graph.publisher import Graph
+from tasks.publishers.instagram.publisher import Instagram
+from tasks.publishers.instagram.session import save, session_file
 from tasks.publishers.stand_in.server import StandIn
 from tasks.publishers.stand_in.state import Account
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.errors import UserError
+from models.system.errors import UserError
 from tasks.publishers.base import SAID, Parcel, PublishError, check_account, said, upload_id_at
 
 

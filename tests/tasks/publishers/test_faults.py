@@ -11,10 +11,10 @@ from requests import Response
 from requests.adapters import HTTPAdapter
 
 from tasks.publishers.base import Absent, Found, Kind, Parcel, PublishError, upload_id_at
-from tasks.publishers.instagram_answers import failure
+from tasks.publishers.instagram.answers import failure
+from tasks.publishers.instagram.single_send import Wire
 from tasks.publishers.stand_in.faults import FAULTS
 from tasks.publishers.stand_in.server import StandIn
-from tasks.publishers.wire import Wire
 from tests.tasks.publishers.conftest import HASTY, PATIENT, PUBLISHERS, Ready
 
 UNSURE = ("drop", "408", "500", "empty", "object", "html", "truncated", "slow")

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from tasks.publishers.base import Parcel, Publisher, PublishError, upload_id_at
-from tasks.publishers.graph_wire import refreshed
-from tasks.publishers.instagram_session import load, login, session_file
-from tasks.publishers.stand_in import phone_side
+from tasks.publishers.graph.api import refreshed
+from tasks.publishers.instagram.session import load, login, session_file
+from tasks.publishers.stand_in import instagram_app
 from tasks.publishers.stand_in.request import as_json
 from tasks.publishers.stand_in.server import StandIn
 from tests.tasks.publishers.conftest import ACCOUNT, PATIENT, PUBLISHERS
@@ -126,13 +126,13 @@ def test_a_server_that_repeats_the_session_is_not_quoted(
 ) -> None:
     """Whatever stands in an answer that refuses."""
     session = secrets[-1]
-    refusing = phone_side.for_account(
+    refusing = instagram_app.for_account(
         lambda *_: as_json(400, {"message": f"session {session} token {ACCOUNT.token} is bad", "status": "fail"})
     )
     publisher = PUBLISHERS["instagram"](server, studio)
     post = parcel()
     prepared = publisher.prepare(post, upload_id_at(1.8e9), {})
-    endpoint = next(each for each in phone_side.ENDPOINTS if each.name == "configure")
+    endpoint = next(each for each in instagram_app.ENDPOINTS if each.name == "configure")
     server.endpoints = tuple(replace(each, serve=refusing) if each is endpoint else each for each in server.endpoints)
     with pytest.raises(PublishError, match="is bad") as caught:
         publisher.commit(post, prepared)

@@ -14,10 +14,10 @@ from typing import Any
 import httpx
 import pytest
 
-from models.errors import UserError
+from models.system.errors import UserError
 from tasks.publishers.base import Parcel, upload_id_at
-from tasks.publishers.instagram import Instagram
-from tasks.publishers.instagram_session import save, session_file
+from tasks.publishers.instagram.publisher import Instagram
+from tasks.publishers.instagram.session import save, session_file
 from tasks.publishers.stand_in.faults import Fault, Faults
 from tasks.publishers.stand_in.rehearsal import rehearsal
 from tasks.publishers.stand_in.server import StandIn
@@ -112,7 +112,7 @@ import json, sys
 from pathlib import Path
 from datetime import UTC, datetime
 from tasks.publishers.base import Parcel, Picture, Prepared
-from tasks.publishers.instagram import Instagram
+from tasks.publishers.instagram.publisher import Instagram
 told = json.loads(sys.argv[1])
 picture = Picture(Path(told["path"]), told["sha256"])
 post = Parcel("p", told["account"], "pip", "s", "photo", (picture,), "hello", ("",), False, datetime.now(UTC))

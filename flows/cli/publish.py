@@ -1,0 +1,257 @@
+"""The commands `restage publish`, `login`, `account` and `resolve`."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from contextlib import closing
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from models.system.errors import UserError
+
+if TYPE_CHECKING:
+    from tasks.publish.accounts import Standing
+    from tasks.settings.settings import Loaded
+
+# Heavy libraries are imported inside the commands, so that --help and mistakes answer at once.
+
+Where = Annotated[
+    Path | None,
+    typer.Option("--settings", help="The settings file; ./settings.toml where it is not given.", show_default=False),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="For scripts.")]
+
+
+def publish(
+    persona: Annotated[str, typer.Argument(help="Of this persona only.", show_default=False)] = "",
+    settings: Where = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Write the posts to disk, and leave them approved.")
+    ] = False,
+    to: Annotated[
+        str,
+        typer.Option(help="folder, instagram or graph; or stand-in, a rehearsal on this machine.", show_default=False),
+    ] = "",
+    post: Annotated[
+        str, typer.Option(help="This post only, even before its time; never past the cap.", show_default=False)
+    ] = "",
+    now: Annotated[
+        bool, typer.Option("--now", help="Past quiet hours and distances, and also what is late; never past the cap.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Publish what is approved and due. Each post is sent once; what nobody answered is looked for, not sent again.
+
+    Ends with 1 where a post failed, or where a post or its account needs a person.
+
+    Example: restage publish --dry-run
+
+    Example: restage publish --to stand-in
+    """
+    from flows.publish import aimed
+    from flows.publish import publish as run
+    from tasks.publish import report as receipts
+    from tasks.settings.settings import load
+
+    loaded = aimed(load(settings), to)
+    report = run(loaded, persona, dry_run=dry_run, to=to, post=post, at_once=now)
+    if as_json:
+        typer.echo(json.dumps(receipts.summary(report), indent=1, ensure_ascii=False))
+    else:
+        for line in receipts.lines(report):
+            typer.echo(line)
+        if not report.last and not report.waiting and (later := _later(loaded, persona)):
+            typer.echo(later)
+    if report.in_need:
+        raise typer.Exit(1)
+
+
+def _later(loaded: Loaded, persona: str) -> str:
+    """What is approved and not due yet."""
+    from tasks.posts import post_store
+    from tasks.store.store import Store
+
+    with closing(Store.open(loaded.database, loaded.studio, clock=loaded.clock)) as store:
+        found = sorted(post_store.find(store, ["approved"], persona=persona), key=lambda post: post.content.when)
+    if not found:
+        return ""
+    first = found[0]
+    return (
+        f"{len(found)} approved for later, the next for {first.content.when:%a %Y-%m-%d %H:%M}: restage publish --post "
+        f"{first.id} sends it before its time"
+    )
+
+
+def login(
+    account: Annotated[str, typer.Argument(help="The name of the account, as in the app, without @.")],
+    settings: Where = None,
+    renew: Annotated[
+        bool, typer.Option("--renew", help="Instead renew the Graph API's token, which lives 60 days.")
+    ] = False,
+) -> None:
+    """Log in to Instagram, in person, and keep the session. The password is not kept.
+
+    Password and two-factor seed come from the secrets where they are set; otherwise they are asked for.
+
+    Example: restage login pip_daily
+
+    Example: restage login pip_daily --renew
+    """
+    from tasks.settings.settings import load
+
+    if renew:
+        place, until = renewed(load(settings), account)
+        typer.echo(f"the token of {account} in {place} is good until {until:%Y-%m-%d}")
+        return
+    path = log_in(load(settings), account, _ask, _ask_unseen)
+    typer.echo(f"{account} is logged in; the session lies in {path}")
+
+
+def log_in(
+    loaded: Loaded, account: str, ask: Callable[[str], str], ask_unseen: Callable[[str], str], address: str = ""
+) -> Path:
+    """The login itself. Whoever logs in has acted in person, so a pause that waited for that is over."""
+    from tasks.publish import accounts
+    from tasks.publishers.instagram.session import account_folder
+    from tasks.publishers.instagram.session import login as enter
+    from tasks.store.store import Store
+
+    account_folder(loaded.studio, account)  # a wrong name is told before anything is asked
+    secrets = loaded.settings.secrets
+    named = secrets.instagram_username.get_secret_value() if secrets.instagram_username else ""
+    ours = named in ("", account)  # the secrets may be another account's
+    password = secrets.instagram_password.get_secret_value() if ours and secrets.instagram_password else ""
+    totp = secrets.instagram_totp.get_secret_value() if ours and secrets.instagram_totp else ""
+    password = password or ask_unseen(f"password of {account}: ")
+    if not password:
+        raise UserError(f"nobody can log in without a password: type that of {account}")
+    more = {"address": address, "breath": 0.0} if address else {}
+    path = enter(loaded.studio, account, password, totp, ask=ask, **more)  # type: ignore[arg-type]
+    with (
+        closing(Store.open(loaded.database, loaded.studio, clock=loaded.clock)) as store,
+        store.writing() as connection,
+    ):
+        if accounts.standing(connection, "instagram", account).person:
+            accounts.resume(connection, "instagram", account, loaded.clock())
+    return path
+
+
+def renewed(loaded: Loaded, account: str, api: str = "") -> tuple[Path, datetime]:
+    """A new token in the place of the old one, which stays good until it ends; until when the new one is."""
+    from models.system.files import write
+    from tasks.publishers.graph.api import API, refreshed
+    from tasks.settings.settings import secrets_dir
+
+    place, token = secrets_dir(loaded.folder) / "graph_token", loaded.settings.secrets.graph_token
+    if token is None:
+        raise UserError(f"there is no token to renew: write the one that Instagram's app page gave you to {place}")
+    if not place.is_file() or place.read_text(encoding="utf-8").strip() != token.get_secret_value():
+        raise UserError(
+            f"the token comes from the environment or from .env, where it cannot be replaced: write it to {place} alone, "
+            "and it is renewed there"
+        )
+    new, seconds = refreshed(token.get_secret_value(), account, api=api or API)
+    mask = os.umask(0o077)  # nobody else reads it, from its first byte
+    try:
+        write(place, new.encode())
+    finally:
+        os.umask(mask)
+    return place, loaded.clock() + timedelta(seconds=seconds)
+
+
+def account(
+    name: Annotated[str, typer.Argument(help="Of this account only.", show_default=False)] = "",
+    settings: Where = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the account: what it needed is done.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show which accounts are left alone for a while, and why.
+
+    Example: restage account pip_daily --resume
+    """
+    from tasks.publish import accounts
+    from tasks.settings.settings import load
+    from tasks.store.store import Store
+
+    loaded = load(settings)
+    with closing(Store.open(loaded.database, loaded.studio, clock=loaded.clock)) as store:
+        found = accounts.standings(store, name)
+        if resume and not found:
+            raise UserError("name the account that may go on: see restage account for those there are")
+        if resume and not name:
+            raise UserError("say which account may go on: restage account NAME --resume")
+        if resume:
+            with store.writing() as connection:
+                for each in found:
+                    accounts.resume(connection, each.publisher, each.account, loaded.clock())
+            found = accounts.standings(store, name)
+    if as_json:
+        typer.echo(json.dumps([_plain(each, loaded.clock()) for each in found], indent=1, ensure_ascii=False))
+        return
+    for each in found:
+        typer.echo(f"{each.account:20} {each.publisher:10} {_says(each, loaded.clock())}")
+    if not found:
+        typer.secho(f"note: nothing was published to {name or 'any account'} yet", fg=typer.colors.YELLOW, err=True)
+
+
+def resolve(
+    post: Annotated[str, typer.Argument(help="The id of a post that needs a person, or the beginning of it.")],
+    settings: Where = None,
+    published: Annotated[
+        str, typer.Option("--published", metavar="LINK", help="It is out: here.", show_default=False)
+    ] = "",
+    absent: Annotated[bool, typer.Option("--absent", help="It is not out, and may be sent.")] = False,
+) -> None:
+    """Say what became of a post that nobody could find out about.
+
+    Example: restage resolve 3f2a91c0 --published https://www.instagram.com/p/abc/
+
+    Example: restage resolve 3f2a91c0 --absent
+    """
+    from tasks.posts import post_store
+    from tasks.publish import resolve as step
+    from tasks.settings.settings import load
+    from tasks.store.store import Store
+
+    loaded = load(settings)
+    with closing(Store.open(loaded.database, loaded.studio, clock=loaded.clock)) as store:
+        there = post_store.get(store, post)
+        done = step.resolve(store, there, _who(), published, absent)
+    typer.echo(f"post {done.id} is {done.state}")
+
+
+def _who() -> str:
+    return os.environ.get("USER") or os.environ.get("USERNAME") or "somebody"
+
+
+def _ask(question: str) -> str:
+    return str(typer.prompt(question.rstrip(": "))).strip()
+
+
+def _ask_unseen(question: str) -> str:
+    return str(typer.prompt(question.rstrip(": "), hide_input=True))
+
+
+def _plain(standing: Standing, now: datetime) -> dict[str, object]:
+    return {
+        "account": standing.account,
+        "publisher": standing.publisher,
+        "paused": standing.paused(now),
+        "until": standing.paused_until.isoformat() if standing.paused_until else "",
+        "person": standing.person,
+        "why": standing.why,
+        "failures": standing.failures,
+    }
+
+
+def _says(standing: Standing, now: datetime) -> str:
+    if standing.person:
+        return f"waits for a person: {standing.why}; then run restage account {standing.account} --resume"
+    if standing.paused(now) and standing.paused_until:
+        return f"paused until {standing.paused_until.astimezone():%Y-%m-%d %H:%M}: {standing.why}"
+    return "in flight" if standing.claimed(now) else "ready"

@@ -1,0 +1,1 @@
+"""`restage serve`."""

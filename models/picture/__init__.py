@@ -1,0 +1,1 @@
+"""A shot, its pixels, its record."""

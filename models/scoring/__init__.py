@@ -1,0 +1,1 @@
+"""Likeness, and choosing by it."""

@@ -1,0 +1,1 @@
+"""Prompts and pictures by SDXL / SD 1.x."""

@@ -1,0 +1,1 @@
+"""Files, terminal, processes, network."""

@@ -1,0 +1,1 @@
+"""How they were made; never imported by the product."""

@@ -1,0 +1,1 @@
+"""Who: prompts/<persona>.toml."""

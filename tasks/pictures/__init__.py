@@ -1,0 +1,1 @@
+"""Shots become pictures."""

@@ -1,0 +1,1 @@
+"""A post, its states, its review."""

@@ -1,0 +1,1 @@
+"""Approved posts go out once."""

@@ -1,0 +1,1 @@
+"""Candidates, gates, identity, diversity."""

@@ -1,0 +1,1 @@
+"""What the owner says: settings.toml."""

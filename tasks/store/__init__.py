@@ -1,0 +1,1 @@
+"""What the studio knows: database and picture files."""

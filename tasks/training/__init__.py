@@ -1,0 +1,1 @@
+"""The token is learned, versions are kept."""

@@ -5,7 +5,7 @@ BIN = .venv/bin
 READY = .venv/.ready
 TOGETHER = --numprocesses 2 --dist loadfile
 
-.PHONY: demo test check lint format bench bench-gpu install lock
+.PHONY: demo test check clocks lint format bench bench-gpu install lock
 
 demo: $(READY)
 	@$(BIN)/restage demo
@@ -14,9 +14,20 @@ demo: $(READY)
 test: $(READY)
 	@$(BIN)/pytest $(TOGETHER)
 
-# Everything, also the tests that wait for minutes.
+# Everything, also the tests that wait for minutes, and what looks at dates at other times.
 check: lint
 	@$(BIN)/pytest $(TOGETHER) -m 'long or not long'
+	@$(MAKE) --no-print-directory clocks
+
+CLOCKS = '+40 days' 2026-12-31T23:59 2027-03-28T01:45 2027-10-31T02:30 2028-02-29T23:40
+DATED = tests/tasks tests/flows tests/board
+
+# The tests of whatever looks at dates, at times at which dates are awkward.
+clocks: $(READY)
+	@for clock in $(CLOCKS); do \
+		echo "at $$clock"; \
+		$(BIN)/pytest $(TOGETHER) --quiet --clock "$$clock" -m 'not long and not browser' $(DATED) || exit 1; \
+	done
 
 lint: $(READY)
 	@$(BIN)/ruff format --check

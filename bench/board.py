@@ -17,8 +17,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from board.app import create
-from models.system.files import write
+from board.app import create_app
+from models.system.files import write_file
 from tasks.posts import post_store
 from tasks.store.store import Store
 from tests.support.studios import put, studio
@@ -42,7 +42,7 @@ def main() -> None:
         )
     first = found["pages"]["/"]["median"]
     print(f"the first page takes {first * 1000:.0f} ms of the {MOST * 1000:.0f} ms it may take")
-    write(asked.out, (json.dumps(found, indent=1) + "\n").encode())
+    write_file(asked.out, (json.dumps(found, indent=1) + "\n").encode())
 
 
 def measure(folder: Path, count: int) -> dict[str, Any]:
@@ -50,7 +50,7 @@ def measure(folder: Path, count: int) -> dict[str, Any]:
 
     loaded = studio(folder)
     fill(Store.open("", loaded.studio), loaded, count)
-    client = TestClient(create(loaded), base_url="http://127.0.0.1:8420")
+    client = TestClient(create_app(loaded), base_url="http://127.0.0.1:8420")
     return {"posts": count, "pages": {page: _timed(client, page) for page in PAGES}}
 
 

@@ -14,9 +14,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from models.system.files import write
+from models.system.files import write_file
 from tasks.calendar.wording import plan_ahead
-from tasks.persona.persona import Persona, find
+from tasks.persona.persona import Persona, find_persona
 
 SOURCE = Path(__file__).parents[1] / "prompts" / "pip.toml"
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -36,7 +36,7 @@ def settle(folder: Path, count: int) -> list[str]:
 def measure(folder: Path, count: int) -> dict[str, Any]:
     names = settle(folder, count)
     begun = time.process_time()
-    people: list[Persona] = [find(name, folder) for name in names]
+    people: list[Persona] = [find_persona(name, folder) for name in names]
     read = time.process_time()
     plans = [plan_ahead(who, NOW, NOW + timedelta(days=DAYS)) for who in people]
     done = time.process_time()
@@ -55,7 +55,7 @@ def main() -> None:
         for count in asked.personas:
             rows.append(measure(Path(folder), count))
             print(json.dumps(rows[-1]), flush=True)
-    write(asked.out, (json.dumps({"rows": rows}, indent=1) + "\n").encode())
+    write_file(asked.out, (json.dumps({"rows": rows}, indent=1) + "\n").encode())
 
 
 if __name__ == "__main__":

@@ -9,9 +9,9 @@ from PIL import Image
 
 from models.scoring.clip_weights import first_line
 from models.scoring.picture_scorer import PictureScorer
-from models.sdxl.pipeline import device_of
+from models.sdxl.pipeline import resolve_device
 from models.system.errors import UserError
-from models.system.files import path_of
+from models.system.files import expand_path
 
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -24,7 +24,7 @@ class Dino(PictureScorer):
         from torchvision import transforms
         from transformers import ViTModel
 
-        place = path_of(folder)
+        place = expand_path(folder)
         try:
             model, found = ViTModel.from_pretrained(
                 place, local_files_only=True, add_pooling_layer=False, dtype=torch.float32, output_loading_info=True
@@ -35,7 +35,7 @@ class Dino(PictureScorer):
             raise UserError(
                 f"{place} is no folder of a DINO model ({first_line(error)}): name one with config.json and its weights"
             ) from error
-        model = model.to(device_of(device)).eval().requires_grad_(False)
+        model = model.to(resolve_device(device)).eval().requires_grad_(False)
         super().__init__(model, place, int(model.config.hidden_size), "", "fp32", None, batch_size)
         side = int(model.config.image_size)
         self._transform = transforms.Compose(
@@ -47,8 +47,8 @@ class Dino(PictureScorer):
             ]
         )
 
-    def _prepare(self, picture: Image.Image) -> Any:
+    def _prepare_picture(self, picture: Image.Image) -> Any:
         return self._transform(picture)
 
-    def _encode(self, batch: Any) -> Any:
+    def _encode_batch(self, batch: Any) -> Any:
         return self.model(batch).last_hidden_state[:, 0]

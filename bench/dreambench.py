@@ -26,17 +26,17 @@ from PIL import Image
 from bench import page
 from bench.dino_v1 import Dino
 from bench.dreambench_files import PUBLISHED, PUBLISHED_CLIP, SCORES, Prompts, Subject, prompts, subjects, worded
-from models.inversion import Config, Example, train
+from models.inversion import Config, TrainingExample, train_token
 from models.picture.shot import Ref, Shot
 from models.scoring import clip
 from models.scoring.picture_scorer import PictureScorer
 from models.sdxl import embedding, locate
 from models.sdxl.embedding import Embedding
 from models.sdxl.pipeline import Options
-from models.sdxl.renderer import Model
+from models.sdxl.renderer import Renderer
 from models.system.errors import UserError
-from models.system.files import write
-from tasks.training.run import mean
+from models.system.files import write_file
+from tasks.training.run import mean_embedding
 
 TOKEN = "<subject>"
 CAPTIONS = ("a photo of {}", "a picture of {}", "a close-up photo of {}", "a bright photo of {}")
@@ -52,7 +52,7 @@ class Way:
     guidance: float
     vectors: int
 
-    def name(self, model: Model, subject: Subject, scorers: Sequence[str]) -> str:
+    def name(self, model: Renderer, subject: Subject, scorers: Sequence[str]) -> str:
         """Of the row on disk: another way, model, scorer or another picture is another row."""
         files = [hashlib.sha256(each.read_bytes()).hexdigest() for each in subject.pictures]
         about = [repr(self), model.source.ref.hash, *scorers, *files]
@@ -63,13 +63,13 @@ class Scorers:
     """CLIP, and DINO where it is at hand."""
 
     def __init__(self, clip_name: str, dino: Path | None, device: str) -> None:
-        self.clip = clip.load(clip_name, device=device)
+        self.clip = clip.load_clip(clip_name, device=device)
         self.dino = Dino(dino, device) if dino else None
         self.names = (clip_name, str(dino or ""))
 
     def measure(self, made: Sequence[Image.Image], texts: Sequence[str], real: Sequence[Image.Image]) -> dict[str, Any]:
         of_made, of_real = vectors(self.clip, made), vectors(self.clip, real)
-        said = self.clip.texts(list(texts))
+        said = self.clip.encode_texts(list(texts))
         row: dict[str, Any] = {"clip_i": float((of_made @ of_real.T).mean()), "real clip_i": apart(of_real)}
         row["clip_t"] = float((of_made * said).sum(axis=1).mean())
         if self.dino:
@@ -79,7 +79,7 @@ class Scorers:
 
 
 def vectors(scorer: PictureScorer, pictures: Sequence[Image.Image]) -> np.ndarray:
-    return np.stack([vector for _, vector in scorer.pictures(pictures)])
+    return np.stack([vector for _, vector in scorer.encode_pictures(pictures)])
 
 
 def apart(known: np.ndarray) -> float | None:
@@ -88,16 +88,18 @@ def apart(known: np.ndarray) -> float | None:
     return float((known @ known.T)[others].mean()) if len(known) > 1 else None
 
 
-def learned(subject: Subject, phrase: str, way: Way, model: Model) -> Embedding:
+def learned(subject: Subject, phrase: str, way: Way, model: Renderer) -> Embedding:
     """The mean of the last three words, a fiftieth step apart where there are so many."""
     captions = [text.format(TOKEN) for text in CAPTIONS]
     config = Config(token=TOKEN, init=phrase, steps=way.train_steps, vectors=way.vectors)
     wanted = [way.train_steps - 50 * back for back in range(3) if way.train_steps > 50 * back]
-    examples = [Example(picture, captions) for picture in subject.pictures]
-    return mean([record.embedding for record in train(model, examples, config) if record.step in wanted])
+    examples = [TrainingExample(picture, captions) for picture in subject.pictures]
+    return mean_embedding(
+        [record.current_embedding for record in train_token(model, examples, config) if record.step in wanted]
+    )
 
 
-def shots(templates: Sequence[str], word: Path, embedding: Embedding, way: Way, model: Model) -> list[Shot]:
+def shots(templates: Sequence[str], word: Path, embedding: Embedding, way: Way, model: Renderer) -> list[Shot]:
     side = model.source.side
     look: dict[str, Any] = {"width": side, "height": side, "steps": way.steps, "guidance": way.guidance}
     refs = (Ref(str(word), embedding.hash),)
@@ -108,7 +110,9 @@ def shots(templates: Sequence[str], word: Path, embedding: Embedding, way: Way, 
     ]
 
 
-def measured(subject: Subject, asked: Prompts, way: Way, model: Model, scorers: Scorers, work: Path) -> dict[str, Any]:
+def measured(
+    subject: Subject, asked: Prompts, way: Way, model: Renderer, scorers: Scorers, work: Path
+) -> dict[str, Any]:
     """One subject; what was done already is read."""
     name = way.name(model, subject, scorers.names)
     path = work / "rows" / f"{name}.json"
@@ -117,14 +121,14 @@ def measured(subject: Subject, asked: Prompts, way: Way, model: Model, scorers: 
     templates, phrase = asked.of(subject.name), asked.class_of(subject.name)
     word = work / "words" / f"{name}.safetensors"
     if not word.exists():
-        embedding.write(word, learned(subject, phrase, way, model), {})
-    wanted = shots(templates, word, embedding.read(word, TOKEN), way, model)
+        embedding.write_embedding(word, learned(subject, phrase, way, model), {})
+    wanted = shots(templates, word, embedding.read_embedding(word, TOKEN), way, model)
     made = {picture.shot.id: picture.image for picture in model.generate(wanted)}
     texts = [worded(text, phrase) for text in templates for _ in range(way.images)]
     real = [Image.open(path).convert("RGB") for path in subject.pictures]
     row = {"subject": subject.name, "class": phrase, "pictures": len(wanted)}
     row |= scorers.measure([made[shot.id] for shot in wanted], texts, real)
-    write(path, (json.dumps(row, indent=1) + "\n").encode())
+    write_file(path, (json.dumps(row, indent=1) + "\n").encode())
     return row
 
 
@@ -174,8 +178,8 @@ def main() -> int:
     try:
         everyone, wanted = subjects(asked.subjects), prompts(asked.prompts)
         scorers = Scorers(asked.clip, asked.dino, asked.device)
-        source = locate.locate(asked.model, memory=Path("bench/work/hashes.json"))
-        model = Model(source, Options(device=asked.device, batch_size=asked.batch))
+        source = locate.locate_model(asked.model, memory=Path("bench/work/hashes.json"))
+        model = Renderer(source, Options(device=asked.device, batch_size=asked.batch))
         way = Way(asked.train_steps, asked.images, asked.steps, asked.guidance, asked.vectors)
         rows = []
         for subject in everyone:
@@ -185,7 +189,7 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 2
     found = {"summary": summary(rows), "subjects": rows}
-    write(asked.out, (json.dumps(found, indent=1) + "\n").encode())
+    write_file(asked.out, (json.dumps(found, indent=1) + "\n").encode())
     if asked.publish:
         about = {"model": asked.model, "clip": asked.clip, "summary": found["summary"]}
         page.publish(json.loads((page.DOCS / "benchmarks.json").read_text()) | {"dreambench": about})

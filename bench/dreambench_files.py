@@ -9,7 +9,7 @@ from pathlib import Path
 
 from models.picture.reading import open_picture
 from models.system.errors import UserError
-from models.system.files import path_of
+from models.system.files import expand_path
 
 PICTURES = (".jpg", ".jpeg", ".png", ".webp")
 LIVE = ("cat", "dog")
@@ -56,7 +56,7 @@ def worded(template: str, word: str) -> str:
 
 def prompts(file: Path) -> Prompts:
     """The public list (`name,class` lines and two Python lists), or plain lines with {0}, one prompt each."""
-    path = path_of(file)
+    path = expand_path(file)
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -79,7 +79,7 @@ def prompts(file: Path) -> Prompts:
 
 def subjects(folder: Path) -> list[Subject]:
     """A folder for each subject, with its pictures."""
-    place = path_of(folder)
+    place = expand_path(folder)
     if not place.is_dir():
         raise UserError(f"there is no folder {place}: name the one that holds a folder of pictures for each subject")
     found = []

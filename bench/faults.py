@@ -35,16 +35,16 @@ from models.system.errors import UserError
 from tasks.posts import post_store
 from tasks.publish import accounts, publish, resolve
 from tasks.publish.accounts import LEASE
-from tasks.publish.claimed_account import Rules
-from tasks.publish.pacing import Pace
-from tasks.publish.publish import Run
+from tasks.publish.claimed_account import PublishingRules
+from tasks.publish.pacing import PacingRules
+from tasks.publish.publish import PublishRun
 from tasks.publishers.base import Publisher
-from tasks.publishers.graph.picture_hosting import Bucket, Keys
+from tasks.publishers.graph.picture_hosting import Bucket, S3Credentials
 from tasks.publishers.graph.publisher import Graph
 from tasks.publishers.instagram.publisher import Instagram
-from tasks.publishers.instagram.session import save, session_file
+from tasks.publishers.instagram.session import save_session, session_file
 from tasks.publishers.stand_in.faults import FAULTS
-from tasks.publishers.stand_in.instagram_app import COMMITS
+from tasks.publishers.stand_in.instagram_app import COMMIT_ENDPOINTS
 from tasks.publishers.stand_in.server import StandIn
 from tasks.publishers.stand_in.state import Account
 from tasks.store.store import Store
@@ -65,7 +65,7 @@ REFUSALS = ("429", "challenge", "login", "feedback")
 WRITES = 15
 """Store writes of a run, counted a little too high: a crash at one that never comes is a case without a crash."""
 PATIENT, HASTY = (5.0, 30.0), (5.0, 0.4)
-RULES = Rules(Pace(late=timedelta(0)))
+RULES = PublishingRules(PacingRules(late=timedelta(0)))
 ROUNDS = 12
 NUMBERS = itertools.count(1)
 
@@ -142,8 +142,10 @@ class Place:
             return clock().timestamp()
 
         if name == "instagram":
-            return Instagram(self.studio, self.account.name, address=self.address, timeout=timeout, breath=0, clock=now)
-        bucket = Bucket(self.address, "pictures", Keys("AK", "secret"), timeout=timeout)
+            return Instagram(
+                self.studio, self.account.name, address=self.address, timeout=timeout, request_pause=0, clock=now
+            )
+        bucket = Bucket(self.address, "pictures", S3Credentials("AK", "secret"), timeout=timeout)
         api, user = f"{self.address}/v25.0", self.account.user_id
         return Graph(self.account.name, user, self.account.token, bucket, api=api, timeout=timeout, poll=0.0, clock=now)
 
@@ -175,7 +177,7 @@ def first(case: Case, place: Place, clock: Clock, die: Callable[[], object]) -> 
 
 def _run(store: Store, place: Place, case: Case, clock: Clock, hasty: bool = False) -> None:
     outlets = One(place.publisher(case.publisher, hasty, clock))
-    publish.publish(Run(store, place.studio, outlets, RULES, now=clock, sleep=clock.sleep, patience=40.0))
+    publish.publish(PublishRun(store, place.studio, outlets, RULES, now=clock, sleep=clock.sleep, patience=40.0))
 
 
 def in_process(case: Case, place: Place, clock: Clock) -> None:
@@ -201,16 +203,16 @@ def play(case: Case, server: StandIn, folder: Path, begin: Callable[[Case, Place
     place, clock = Place(folder / str(number), account, server.address), Clock()
     with server.lock:
         server.state.accounts[account.name] = account
-        session = server.session(account.name)
+        session = server.new_session(account.name)
         server.state.echo = number % 2 == 0
-    save(session_file(place.studio, account.name), session)
-    server.faults.clear()
+    save_session(session_file(place.studio, account.name), session)
+    server.faults.clear_faults()
     with closing(Store.open("", place.studio)) as store:
         made = approved.approved(store, place.studio, number, kind=case.kind, account=account.name, ai_label=True)
     if case.fault:
-        server.fail(case.endpoint, case.fault, accepts=case.accepts, after=case.after, seconds=1.0)
+        server.add_fault(case.endpoint, case.fault, accepts=case.accepts, after=case.after, seconds=1.0)
     begin(case, place, clock)
-    server.faults.clear()
+    server.faults.clear_faults()
     with closing(Store.open("", place.studio)) as store:
         return _finish(case, place, clock, store, server, made.id)
 
@@ -219,7 +221,7 @@ def _finish(case: Case, place: Place, clock: Clock, store: Store, server: StandI
     """Runs as a schedule would start them, then a person; and what it came to before that."""
     asked = ""
     for turn in range(1, ROUNDS + 1):
-        there, out = post_store.get(store, post), _out(server, place)
+        there, out = post_store.get_post(store, post), _out(server, place)
         assert len(out) <= 1, f"{case}: published twice"
         assert there.state != "failed", f"{case}: {there.problem}"
         if there.state == "published":
@@ -235,7 +237,7 @@ def _finish(case: Case, place: Place, clock: Clock, store: Store, server: StandI
                 with store.writing() as connection:
                     accounts.resume(connection, each.publisher, each.account, clock())
         _run(store, place, case, clock)
-    there, out = post_store.get(store, post), _out(server, place)
+    there, out = post_store.get_post(store, post), _out(server, place)
     assert (there.state, len(out)) == ("published", 1), f"{case}: {there.state}, {len(out)} on the account"
     unsure = any(each.state == "unknown" for each in post_store.history(store, post))
     return asked or ("found by looking" if unsure else "published")
@@ -267,7 +269,7 @@ def play_all(found: Sequence[Case], folder: Path, begin: Callable[[Case, Place, 
                 table[case.publisher, "WRONG"] += 1
             if sys.stderr.isatty() and number % 50 == 0:
                 print(f"{number} of {len(found)}", file=sys.stderr)
-        commits = sum(each.endpoint in COMMITS for each in server.journal)
+        commits = sum(each.endpoint in COMMIT_ENDPOINTS for each in server.journal)
         table["all", "commits that reached the server"] = commits
         table["all", "posts on the accounts"] = len(server.published)
     assert not wrong, "\n".join(wrong[:20])
@@ -299,7 +301,7 @@ def main() -> None:
             name: {" / ".join(key): count for key, count in each.items()}
             for name, each in (("crashes", table), ("killed", kills))
         }
-        files.write(chosen.out, (json.dumps({**rows, **tables}, indent=1) + "\n").encode())
+        files.write_file(chosen.out, (json.dumps({**rows, **tables}, indent=1) + "\n").encode())
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from models.system.progress import bar
+from models.system.progress import show_progress
 
 WORK = Path(__file__).parent / "work" / "full-size"
 CLIP_L = {
@@ -95,7 +95,7 @@ def build(folder: Path, dtype: torch.dtype = torch.bfloat16) -> Path:
     }
     torch.manual_seed(0)
     torch.set_default_dtype(dtype)  # made in their final precision: in fp32 the UNet alone would take 10 GB
-    with bar("building SDXL with random weights", len(parts), "parts") as advance:
+    with show_progress("building SDXL with random weights", len(parts), "parts") as advance:
         made = {}
         for name, maker in parts.items():
             made[name] = maker()
@@ -119,7 +119,7 @@ def same_prompts(model: Any, prompts: list[str]) -> int:
 
     equal = 0
     for text in prompts:
-        ours = prompt_encoder.encode(model.encoders, text)
+        ours = prompt_encoder.encode_prompt(model.encoders, text)
         with torch.no_grad():
             hidden, _, pooled, _ = model.pipe.encode_prompt(text, do_classifier_free_guidance=False)
         equal += torch.equal(ours.hidden, hidden) and torch.equal(ours.pooled, pooled)
@@ -138,9 +138,9 @@ def main() -> None:
     asked = parser.parse_args()
     folder = timed("build", lambda: build(WORK))
     memory = WORK.parent / "hashes.json"
-    source = timed("find and hash, first time", lambda: locate.locate(str(folder), memory=memory))
-    timed("find and hash, later", lambda: locate.locate(str(folder), memory=memory))
-    model = timed("load", lambda: renderer.load(source, Options(device=asked.device, precision="bf16")))
+    source = timed("find and hash, first time", lambda: locate.locate_model(str(folder), memory=memory))
+    timed("find and hash, later", lambda: locate.locate_model(str(folder), memory=memory))
+    model = timed("load", lambda: renderer.load_renderer(source, Options(device=asked.device, precision="bf16")))
     prompts = ["", "a teal fox in the forest", "a portrait of an old sailor, oil on canvas, 1890", "ünïcödé 狐 🦊"]
     equal = timed("prompts against encode_prompt", lambda: same_prompts(model, prompts))
     print(f"prompts encoded to the same bits as by diffusers: {equal} of {len(prompts)}")

@@ -17,7 +17,7 @@ from typing import Any
 
 from bench import machine
 from bench.parts import Part
-from models.system.files import write
+from models.system.files import write_file
 
 RESULTS = machine.REPOSITORY / "bench" / "results"
 LIMIT = 1500.0
@@ -45,7 +45,7 @@ class Gathered:
             self.found = json.loads(self.path.read_text())  # another run may have kept something meanwhile
         self.found["environment"] = machine.environment()
         self.found["parts"][part.name] = {"measured": measured, "result": slim}
-        write(self.path, (json.dumps(self.found, indent=1, ensure_ascii=False) + "\n").encode())
+        write_file(self.path, (json.dumps(self.found, indent=1, ensure_ascii=False) + "\n").encode())
 
 
 def gather(

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import gather, machine, page
-from models.system.files import write
+from models.system.files import write_file
 
 SIDES = (512, 768, 1024)
 TINY = (64,)
@@ -113,7 +113,7 @@ def main() -> int:
         fine = fine and not problem
         print(f"{one.name:20} {'FAILED: ' + problem if problem else f'{time.monotonic() - began:5.0f} s'}", flush=True)
     found = known(folder, asked.device)
-    write(folder.with_suffix(".json"), (json.dumps(found, indent=1) + "\n").encode())
+    write_file(folder.with_suffix(".json"), (json.dumps(found, indent=1) + "\n").encode())
     if card and not asked.tiny:
         print(page.publish(json.loads((page.DOCS / "benchmarks.json").read_text()) | {"gpu": found}))
     return 0 if fine else 1

@@ -20,14 +20,14 @@ from pathlib import Path
 
 from tasks.posts import post_store
 from tasks.publish import attempts, publish
-from tasks.publish.claimed_account import Rules
-from tasks.publish.pacing import Pace
-from tasks.publish.publish import Run
+from tasks.publish.claimed_account import PublishingRules
+from tasks.publish.pacing import PacingRules
+from tasks.publish.publish import PublishRun
 from tasks.publishers.base import Publisher
-from tasks.publishers.graph.picture_hosting import Bucket, Keys
+from tasks.publishers.graph.picture_hosting import Bucket, S3Credentials
 from tasks.publishers.graph.publisher import Graph
 from tasks.publishers.instagram.publisher import Instagram
-from tasks.publishers.instagram.session import save, session_file
+from tasks.publishers.instagram.session import save_session, session_file
 from tasks.publishers.stand_in.server import StandIn
 from tasks.publishers.stand_in.state import Account
 from tasks.store.store import Store
@@ -47,8 +47,8 @@ class Outlets:
 
     def open(self, name: str, account: str) -> Publisher:
         if self.name == "instagram":
-            return Instagram(self.studio, account, address=self.address, breath=0)
-        bucket = Bucket(self.address, "pictures", Keys("AK", "secret"))
+            return Instagram(self.studio, account, address=self.address, request_pause=0)
+        bucket = Bucket(self.address, "pictures", S3Credentials("AK", "secret"))
         api = f"{self.address}/v25.0"
         return Graph(account, f"41{account[3:]:0>8}", f"token-{account}", bucket, api=api, poll=0.0)
 
@@ -57,7 +57,7 @@ def work(url: str, outlets: Outlets) -> None:
     """Publish until nothing is left."""
     with closing(Store.open(url, outlets.studio)) as store:
         while post_store.count(store, ("approved", "preparing", "uploaded", "committing", "unknown")):
-            publish.publish(Run(store, outlets.studio, outlets, Rules(Pace()), patience=1.0))
+            publish.publish(PublishRun(store, outlets.studio, outlets, PublishingRules(PacingRules()), patience=1.0))
 
 
 def race(url: str, folder: Path, number: int, through: str = "instagram", processes: int = 2) -> dict[str, float]:
@@ -66,7 +66,7 @@ def race(url: str, folder: Path, number: int, through: str = "instagram", proces
     known = [Account(name, f"41{name[3:]:0>8}", token=f"token-{name}") for name in names]
     with StandIn(known) as server, closing(Store.open(url, folder)) as store:
         for name in names:
-            save(session_file(folder, name), server.session(name))
+            save_session(session_file(folder, name), server.new_session(name))
         made = [approved.approved(store, folder, each, account=names[each // OF_AN_ACCOUNT]) for each in range(number)]
         began = time.monotonic()
         context = multiprocessing.get_context("spawn")
@@ -85,7 +85,7 @@ def race(url: str, folder: Path, number: int, through: str = "instagram", proces
         return {
             "posts": number,
             "published": post_store.count(store)["published"],
-            "commits": server.commits(),
+            "commits": server.count_commits(),
             "on the accounts": len(server.published),
             "twice": sum(count > 1 for count in captions.values()),
             "missing": len(wanted - set(captions)),

@@ -86,7 +86,7 @@ class Oracle(nn.Module):
 
 def load_oracle(weights: Path | None = None) -> Oracle:
     oracle = Oracle()
-    state = load_file((weights or toybox.folder()) / WEIGHTS)
+    state = load_file((weights or toybox.weights_folder()) / WEIGHTS)
     oracle.load_state_dict({name: value.float() for name, value in state.items()})
     return oracle.eval()
 
@@ -137,7 +137,7 @@ def main() -> None:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--threads", type=int, help="how many threads may compute (default: what pays off)")
     options = parser.parse_args()
-    build = Build(STANDARD, options.work, toybox.folder(), torch.device(options.device))
+    build = Build(STANDARD, options.work, toybox.weights_folder(), torch.device(options.device))
     rows = train_oracle(STANDARD, build.shelf, build.worn_shelf, options.work, build.device, options.minutes)
     if options.threads:
         torch.set_num_threads(options.threads)
@@ -145,9 +145,9 @@ def main() -> None:
         pass
     state = torch.load(options.work / "oracle.pt", map_location="cpu", weights_only=True)["average"]
     halves = {name.removeprefix("oracle."): value.half().contiguous() for name, value in state.items()}
-    save_file(halves, toybox.folder() / WEIGHTS)
-    if (toybox.folder() / toybox.HASHES).exists():
-        toybox.write_hashes(toybox.folder())
+    save_file(halves, toybox.weights_folder() / WEIGHTS)
+    if (toybox.weights_folder() / toybox.HASHES).exists():
+        toybox.write_hashes(toybox.weights_folder())
     critters = [critter_at(STANDARD.seed + 1, i) for i in range(STANDARD.held_out)]
     print(json.dumps(accuracy(load_oracle(), to_tensor(build.held_out), critters), indent=2))
 

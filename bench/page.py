@@ -12,7 +12,7 @@ from bench.dreambench_files import PUBLISHED, SCORES
 from bench.machine import REPOSITORY
 from bench.parts import PARTS
 from bench.telling import NOT_YET, Section
-from models.system.files import write
+from models.system.files import write_file
 
 DOCS = REPOSITORY / "docs"
 CHAPTERS = (
@@ -34,9 +34,9 @@ def publish(found: dict[str, Any], docs: Path = DOCS) -> Path:
     source = docs / "benchmarks.json"
     before = json.loads(source.read_text()) if source.exists() else {}
     whole = {name: before.get(name) for name in ("gpu", "dreambench")} | found
-    write(source, (json.dumps(whole, indent=1, ensure_ascii=False) + "\n").encode())
+    write_file(source, (json.dumps(whole, indent=1, ensure_ascii=False) + "\n").encode())
     for name, text in files(whole).items():
-        write(docs / name, text.encode())
+        write_file(docs / name, text.encode())
     return docs / "benchmarks.md"
 
 

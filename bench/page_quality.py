@@ -92,77 +92,6 @@ def renders(found: Result) -> Told:
     return Told(says, table, {}, notes)
 
 
-def ablations(found: Result) -> Told:
-    rows = found["summary"]
-    usual = rows["as it comes"]
-    table = [
-        [
-            "trained",
-            "characters",
-            "traits right",
-            "less than as it comes",
-            "scene and framing obeyed",
-            "accessory obeyed",
-            "longest vector",
-        ]
-    ]
-    table += [
-        [
-            name,
-            str(row["characters"]),
-            percent(row["traits"]),
-            f"{100 * row['less']:.1f} ± {100 * row['error']:.1f} points" if "less" in row else "",
-            percent(row["obeyed"]),
-            percent(row["accessory"]),
-            short(row["longest"]),
-        ]
-        for name, row in rows.items()
-    ]
-    says = (
-        f"After {found['steps']} steps, over {usual['characters']} characters, the defaults show {percent(usual['traits'])} of "
-        "the traits; each other row changes one of them."
-    )
-    notes = [
-        "± is the standard error of the mean difference over the same characters: what is not well above it is not shown. "
-        "Accessories are asked for after the word, "
-        "which is what pooling at the wrong place loses. The longest vector is in lengths of the vocabulary's longest."
-    ]
-    return Told(says, table, {}, notes)
-
-
-def ablation_references(found: Result) -> Told:
-    rows = found["summary"]
-    table = [["trained on", "personas", "pictures of the commonest character", "traits that agree"]]
-    table += [
-        [name, str(row["personas"]), percent(row["share"]), percent(row["by trait"])] for name, row in rows.items()
-    ]
-    says = (
-        f"After {found['steps']} steps on the filter's references {percent(rows['chosen']['by trait'])} of the traits agree from "
-        f"picture to picture, after as many on random ones {percent(rows['random']['by trait'])} "
-        f"({rows['chosen']['personas']} personas)."
-    )
-    return Told(says, table)
-
-
-def ablation_rounds(found: Result) -> Told:
-    rows = found["summary"]
-    table = [["the word of", "personas", "pictures of the commonest character", "traits that agree", "steps"]]
-    table += [
-        [name, str(row["personas"]), percent(row["share"]), percent(row["by trait"]), short(row["steps"])]
-        for name, row in rows.items()
-    ]
-    says = (
-        f"{percent(rows['round 1']['by trait'])} of the traits agree from picture to picture after one round, "
-        f"{percent(rows['round 3']['by trait'])} after three (personas: {rows['round 1']['personas']})."
-    )
-    notes = [
-        "All rounds are made here, whatever their words are worth: pictures made with a word are less clear than those of the "
-        "first round, and a word learned from them is worse again. `restage train --rounds` ends where a word scores lower than "
-        "the one before."
-    ]
-    return Told(says, table, {}, notes)
-
-
 def faults(found: Result) -> Told:
     table = [["publisher", "outcome", "crashes by an exception", "processes killed"]]
     for name in sorted({*found["crashes"], *found["killed"]}):
@@ -179,9 +108,6 @@ SECTIONS = (
     Section("references", "One character found among many", references),
     Section("training", "What a word learns, and when it is enough", training),
     Section("renders", "Posts that show the character in its scene", renders),
-    Section("ablations", "What each default of the training brings", ablations),
-    Section("ablation_references", "Words from chosen and from random references", ablation_references),
-    Section("ablation_rounds", "Words of one, two and three rounds", ablation_rounds),
     Section("faults", "Faults and crashes while publishing", faults),
     Section("toybox", "What the built-in model can do", toybox),
 )

@@ -56,9 +56,6 @@ PARTS = (
     Part("references", "one character found among many", leave_out=("personas",), long=True),
     Part("training", "what a word learns, and when it is enough", leave_out=("characters",), long=True),
     Part("renders", "posts that show the character in its scene", long=True),
-    Part("ablations", "what each default brings", leave_out=("characters",), long=True),
-    Part("ablation_references", "words from chosen and from random references", leave_out=("personas",), long=True),
-    Part("ablation_rounds", "words of one, two and three rounds", leave_out=("personas",), long=True),
 )
 
 

@@ -19,10 +19,10 @@ from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-from flows.render import flow, render
-from flows.serving.serve import QUIET
-from tasks.render.due_posts import Span
-from tasks.settings.settings import load
+from flows.render import flow, render_posts
+from flows.serving.serve import PREFECT_DEFAULTS
+from tasks.render.due_posts import DateSpan
+from tasks.settings.settings import load_settings
 
 RESULTS = Path(__file__).parent / "results" / "prefect_overhead.json"
 AIM = 0.05
@@ -31,7 +31,7 @@ SINCE = "2031-03-03"
 
 
 def directly(folder: Path, persona: str, days: int) -> None:
-    render(persona, load(folder / "settings.toml"), Span(SINCE, days=days))
+    render_posts(persona, load_settings(folder / "settings.toml"), DateSpan(SINCE, days=days))
 
 
 def as_flow(folder: Path, persona: str, days: int) -> None:
@@ -74,13 +74,13 @@ def main() -> None:
     parser.add_argument("--times", type=int, default=5)
     parser.add_argument("--out", type=Path, default=RESULTS)
     chosen = parser.parse_args()
-    os.environ |= {name: value for name, value in QUIET.items() if "EPHEMERAL" not in name}
+    os.environ |= {name: value for name, value in PREFECT_DEFAULTS.items() if "EPHEMERAL" not in name}
     from prefect.testing.utilities import prefect_test_harness
 
     from flows.serving import prefect_server
 
     with prefect_test_harness(server_startup_timeout=120):
-        asyncio.run(prefect_server.prepare([]))  # the limit on the GPU, which every run waits for
+        asyncio.run(prefect_server.prepare_server([]))  # the limit on the GPU, which every run waits for
         found = measure(chosen.folder, chosen.persona, chosen.days, chosen.times)
     chosen.out.write_text(json.dumps({"days": chosen.days, "share": share(found)} | found, indent=1) + "\n")
     for name, each in found.items():

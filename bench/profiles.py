@@ -25,9 +25,9 @@ from bench import training_step
 from bench.machine import REPOSITORY
 from bench.rendering import PLACES
 from models.picture.shot import Shot
-from models.sdxl.renderer import Model
-from models.system.files import write
-from tasks.settings.settings import load
+from models.sdxl.renderer import Renderer
+from models.system.files import write_file
+from tasks.settings.settings import load_settings
 
 MOST = 3
 KINDS = {
@@ -71,13 +71,13 @@ def profiled(work: Callable[[], Any]) -> Counter[str]:
     return by_kind({each.key: float(each.self_cpu_time_total) for each in seen.key_averages()})
 
 
-def training(model: Model, steps: int = 3) -> Counter[str]:
+def training(model: Renderer, steps: int = 3) -> Counter[str]:
     with closing(training_step.steps(model, model.source.side, 4, 2 * steps)) as under_way:  # type: ignore[type-var]
         return profiled(lambda: [next(under_way) for _ in range(steps)])
 
 
-def rendering(model: Model) -> Counter[str]:
-    batched = Model(model.source, replace(model.options, batch_size=4))
+def rendering(model: Renderer) -> Counter[str]:
+    batched = Renderer(model.source, replace(model.options, batch_size=4))
     side = model.source.side
     shots = [
         Shot(prompt=f"a teal fox {place}", model=model.source.ref, seed=1, width=side, height=side) for place in PLACES
@@ -103,12 +103,12 @@ def demo(lines: Iterator[str]) -> Counter[str]:
 
 def whole_demo(folder: Path) -> Counter[str]:
     """In a folder of its own that begins empty; what it makes stays there for other benchmarks."""
-    from flows.cli.demo import demo as shown
+    from flows.cli.demo import run_demo as shown
 
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(REPOSITORY / "prompts", folder / "prompts")
     shutil.copy(REPOSITORY / "settings.toml", folder)
-    return demo(shown(load(folder / "settings.toml")))
+    return demo(shown(load_settings(folder / "settings.toml")))
 
 
 def measure(what: Sequence[str], folder: Path) -> dict[str, Any]:
@@ -136,7 +136,7 @@ def main() -> None:
     )
     parser.add_argument("--out", type=Path, default=Path("bench/results/profiles.json"))
     asked = parser.parse_args()
-    write(asked.out, (json.dumps(measure(asked.what, asked.folder), indent=1) + "\n").encode())
+    write_file(asked.out, (json.dumps(measure(asked.what, asked.folder), indent=1) + "\n").encode())
 
 
 if __name__ == "__main__":

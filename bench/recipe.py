@@ -14,8 +14,8 @@ from typing import Literal
 import torch
 from torch.nn import functional
 
-from models.inversion.loss import Noising
-from models.sdxl.renderer import Model
+from models.inversion.loss import NoiseSchedule
+from models.sdxl.renderer import Renderer
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Recipe:
 
     def __init__(
         self,
-        model: Model,
+        model: Renderer,
         token: str,
         vectors: Sequence[torch.Tensor],
         rate: float = 5e-3,
@@ -49,7 +49,7 @@ class Recipe:
     ) -> None:
         self.model, self.token, self.pooling = model, token, pooling
         self.words = [token, *(f"{token[:-1]}_{number}>" for number in range(1, len(vectors[0])))]
-        self.noising = Noising(model._own_scheduler)
+        self.noising = NoiseSchedule(model._own_scheduler)
         pipe = model.pipe
         for part in (pipe.unet, pipe.vae, *(encoder.model for encoder in model.encoders)):
             part.requires_grad_(False).eval()

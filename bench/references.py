@@ -22,12 +22,12 @@ os.environ.setdefault("GOMP_SPINCOUNT", "0")
 import numpy as np
 
 from bench.oracle import Oracle, load_oracle
-from flows.references import Outcome, references
-from models.picture.reading import open_picture, rgb
+from flows.references import ReferencesResult, make_references
+from models.picture.reading import convert_to_rgb, open_picture
 from models.system.errors import UserError
 from models.toybox import world
-from tasks.references.reference_set import Candidate, ReferenceSet, Shelf, Verdict
-from tasks.settings.settings import Loaded, load
+from tasks.references.reference_set import ReferenceCandidate, ReferenceSet, ReferenceSetStore, Verdict
+from tasks.settings.settings import LoadedSettings, load_settings
 
 SEED = 9
 SETTINGS = '[models]\nname = "toybox"\n[rendering]\nguidance = {guidance}\n[storage]\nstudio = "studio"\n{more}'
@@ -73,7 +73,7 @@ def subject(critter: world.Critter, left_open: str) -> str:
     return f"{world.article(f'{critter.colour} {critter.kind}')} {said[0]} and {said[1].removeprefix('with ')}"
 
 
-def project(folder: Path, count: int, guidance: float, more: str, seed: int = SEED) -> Loaded:
+def project(folder: Path, count: int, guidance: float, more: str, seed: int = SEED) -> LoadedSettings:
     (folder / "prompts").mkdir(parents=True, exist_ok=True)
     (folder / "settings.toml").write_text(SETTINGS.format(guidance=guidance, more=more))
     for number, (critter, left_open) in enumerate(characters(count, seed)):
@@ -81,7 +81,7 @@ def project(folder: Path, count: int, guidance: float, more: str, seed: int = SE
             name=f"p{number:02}", kind=critter.kind, subject=subject(critter, left_open), seed=250 * seed + number
         )
         (folder / "prompts" / f"p{number:02}.toml").write_text(text)
-    return load(folder / "settings.toml")
+    return load_settings(folder / "settings.toml")
 
 
 def who(seen: Mapping[str, str]) -> tuple[str, ...]:
@@ -104,15 +104,15 @@ def by_trait(identities: Sequence[tuple[str, ...]]) -> float:
     )
 
 
-def chosen_of(loaded: Loaded, name: str) -> tuple[ReferenceSet, bool]:
+def chosen_of(loaded: LoadedSettings, name: str) -> tuple[ReferenceSet, bool]:
     """The set, and whether it was usable."""
     try:
-        outcome: Outcome = references(name, loaded)
-        return outcome.made, True
+        outcome: ReferencesResult = make_references(name, loaded)
+        return outcome.reference_set, True
     except UserError:
-        shelf = Shelf(loaded.studio, name)
+        shelf = ReferenceSetStore(loaded.studio, name)
         newest = max(shelf.folder.glob("*/set.json"), key=lambda path: path.stat().st_mtime)
-        return shelf.read(newest.parent.name), False
+        return shelf.load_set(newest.parent.name), False
 
 
 class Witness:
@@ -122,14 +122,16 @@ class Witness:
         self.oracle, self.studio = oracle, studio
         self.known: dict[str, tuple[str, ...]] = {}
 
-    def who(self, candidates: Sequence[Candidate]) -> dict[str, tuple[str, ...]]:
+    def who(self, candidates: Sequence[ReferenceCandidate]) -> dict[str, tuple[str, ...]]:
         new = [each for each in candidates if each.id not in self.known]
-        answers = self.oracle.name([rgb(open_picture(self.studio / each.path)) for each in new]) if new else []
+        answers = (
+            self.oracle.name([convert_to_rgb(open_picture(self.studio / each.path)) for each in new]) if new else []
+        )
         self.known |= {each.id: who(answer) for each, answer in zip(new, answers, strict=True)}
         return {each.id: self.known[each.id] for each in candidates}
 
 
-def measure(loaded: Loaded, witness: Witness, name: str, left_open: str, random_sets: int = 200) -> dict:
+def measure(loaded: LoadedSettings, witness: Witness, name: str, left_open: str, random_sets: int = 200) -> dict:
     made, usable = chosen_of(loaded, name)
     verdicts = list(made.choice.verdicts)
     seen = witness.who([verdict.candidate for verdict in verdicts])

@@ -11,17 +11,17 @@ from pathlib import Path
 import numpy as np
 
 from bench.fitted import exponent
-from models.system.files import write
-from tasks.references.choose import choose
+from models.system.files import write_file
+from tasks.references.choose import choose_reference_set
 from tasks.references.measurements import Scores
-from tasks.references.reference_set import Candidate
-from tasks.settings.sections import References
+from tasks.references.reference_set import ReferenceCandidate
+from tasks.settings.sections import ReferenceSettings
 
 BACKGROUNDS = tuple(f"background {n}" for n in range(12))
 FRAMINGS = ("a close-up of", "a portrait of", "a full body picture of")
 
 
-def material(count: int, size: int, seed: int = 1) -> tuple[list[Candidate], Scores]:
+def material(count: int, size: int, seed: int = 1) -> tuple[list[ReferenceCandidate], Scores]:
     """Candidates of 40 characters, each in one of 36 cells, with vectors as large as those of a ViT-B/32."""
     rng = np.random.default_rng(seed)
     people, places, nears = (
@@ -33,7 +33,7 @@ def material(count: int, size: int, seed: int = 1) -> tuple[list[Candidate], Sco
     )
     seen /= np.linalg.norm(seen, axis=1, keepdims=True)
     cells = [{"background": BACKGROUNDS[p], "framing": FRAMINGS[n]} for p, n in zip(place, near, strict=True)]
-    candidates = [Candidate(f"{n:024x}", f"{n}.png", "a prompt", cell, n, n) for n, cell in enumerate(cells)]
+    candidates = [ReferenceCandidate(f"{n:024x}", f"{n}.png", "a prompt", cell, n, n) for n, cell in enumerate(cells)]
     even = {name: rng.uniform(0.9, 1.1, count).astype(np.float32) for name in ("prompt", "subject", "sharpness")}
     pixels = {"spread": 60 * even["prompt"], "sharpness": even["sharpness"]}
     pixels |= {name: np.zeros(count, np.float32) for name in ("dark", "bright", "width", "height")}
@@ -59,11 +59,11 @@ def measure(count: int, size: int) -> dict[str, float]:
     """CPU seconds without, and peak memory with the memory watched."""
     candidates, scores = material(count, size)
     start = time.process_time()
-    made = choose(candidates, scores, References(), 12, {})
+    made = choose_reference_set(candidates, scores, ReferenceSettings(), 12, {})
     seconds = time.process_time() - start
     assert len(made.order) == 12, made.problem
     tracemalloc.start()
-    choose(candidates, scores, References(), 12, {})
+    choose_reference_set(candidates, scores, ReferenceSettings(), 12, {})
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     return {"candidates": count, "seconds": round(seconds, 3), "peak_mib": round(peak / 2**20, 1)}
@@ -81,7 +81,7 @@ def main() -> None:
         print(json.dumps(rows[-1]), flush=True)
     exponents = {name: exponent([(row["candidates"], row[name]) for row in rows]) for name in ("seconds", "peak_mib")}
     print(json.dumps({"exponents": exponents}))
-    write(options.out, (json.dumps({"rows": rows, "exponents": exponents}, indent=1) + "\n").encode())
+    write_file(options.out, (json.dumps({"rows": rows, "exponents": exponents}, indent=1) + "\n").encode())
 
 
 if __name__ == "__main__":

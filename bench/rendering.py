@@ -28,29 +28,29 @@ from PIL import Image
 
 from models.picture.shot import Shot
 from models.sdxl import locate, pipeline
-from models.sdxl.locate import Source
+from models.sdxl.locate import ModelSource
 from models.sdxl.pipeline import Options
-from models.sdxl.renderer import Model, scheduler
-from tasks.pictures.generate import BATCH_LARGE, BATCH_SMALL, SMALL_SIDE
+from models.sdxl.renderer import Renderer, new_scheduler
+from tasks.pictures.generate import BATCH_LARGE, BATCH_SMALL, MAX_SMALL_SIDE
 
 PLACES = ("in the forest", "on the beach", "in the snow", "in the city")
 CANDIDATES = 4
 """Pictures of one prompt, as for a post."""
 
 
-class Unread(Model):
+class Unread(Renderer):
     """Without keeping keys and values of a prompt."""
 
-    def _quick_reading(self) -> AbstractContextManager[None]:
+    def _prompt_caching(self) -> AbstractContextManager[None]:
         return nullcontext()
 
 
-class Forgetful(Model):
+class Forgetful(Renderer):
     """Without keeping encoded prompts."""
 
-    def _encoded(self, shot: Shot) -> Any:
+    def _encode_shot(self, shot: Shot) -> Any:
         self._prompts.clear()
-        return super()._encoded(shot)
+        return super()._encode_shot(shot)
 
 
 @dataclass(frozen=True)
@@ -59,9 +59,9 @@ class Way:
 
     name: str
     batch: int
-    kind: type[Model] = Model
+    kind: type[Renderer] = Renderer
     compile: pipeline.Compile = "off"
-    prepare: Callable[[Model], Any] = lambda model: None
+    prepare: Callable[[Renderer], Any] = lambda model: None
     guidance_until: float = 1.0
     note: str = ""
 
@@ -91,11 +91,11 @@ def ways(batch: int, device: str) -> list[Way]:
     return [way for way in found if batch > 1 or way.name != "batches of 1"]
 
 
-def fused(model: Model) -> None:
+def fused(model: Renderer) -> None:
     model.pipe.unet.fuse_qkv_projections()
 
 
-def channels_last(model: Model) -> None:
+def channels_last(model: Renderer) -> None:
     for part in (model.pipe.unet, model.pipe.vae):
         part.to(memory_format=torch.channels_last)
 
@@ -103,13 +103,13 @@ def channels_last(model: Model) -> None:
 class Plain:
     """diffusers' own pipeline, one call a picture."""
 
-    def __init__(self, source: Source, device: str, precision: str, sampler: str) -> None:
+    def __init__(self, source: ModelSource, device: str, precision: str, sampler: str) -> None:
         import diffusers
         import transformers
 
         for library in (diffusers, transformers):
             library.utils.logging.disable_progress_bar()
-        dtype = pipeline.dtype_of(precision)
+        dtype = pipeline.torch_dtype(precision)
         self.pipe = diffusers.DiffusionPipeline.from_pretrained(source.path, dtype=dtype, add_watermarker=False)
         self.pipe.to(device)
         self.pipe.set_progress_bar_config(disable=True)
@@ -119,7 +119,7 @@ class Plain:
         return [self._one(shot) for shot in shots]
 
     def _one(self, shot: Shot) -> Image.Image:
-        self.pipe.scheduler = scheduler(self.sampler, self.like)
+        self.pipe.scheduler = new_scheduler(self.sampler, self.like)
         return self.pipe(
             shot.prompt,
             negative_prompt=shot.negative or None,
@@ -131,7 +131,7 @@ class Plain:
         ).images[0]
 
 
-def wanted(source: Source, count: int, asked: argparse.Namespace) -> list[Shot]:
+def wanted(source: ModelSource, count: int, asked: argparse.Namespace) -> list[Shot]:
     """As a calendar asks for them: several candidates of each prompt."""
     prompts = [f"a portrait of a teal fox {PLACES[(number // CANDIDATES) % len(PLACES)]}" for number in range(count)]
     look: dict[str, Any] = {"steps": asked.steps, "guidance": 5.0, "negative": asked.negative}
@@ -153,14 +153,14 @@ def timed(work: Callable[[], Any], device: str) -> tuple[float, float, Any]:
     return time.perf_counter() - clock, time.process_time() - cpu, made
 
 
-def compared(way: Way, plain: Plain, source: Source, asked: argparse.Namespace) -> dict[str, Any]:
+def compared(way: Way, plain: Plain, source: ModelSource, asked: argparse.Namespace) -> dict[str, Any]:
     """This way and the plain pipeline, taking turns over the pictures."""
     options = Options(
         device=asked.device, precision=asked.precision, batch_size=way.batch, threads=asked.threads, compile=way.compile
     )
     model = way.kind(source, options)
     way.prepare(model)
-    shots = [shot.but(guidance_until=way.guidance_until) for shot in wanted(source, asked.pictures, asked)]
+    shots = [shot.with_changes(guidance_until=way.guidance_until) for shot in wanted(source, asked.pictures, asked)]
     turn = max(way.batch, -(-asked.pictures // asked.rounds))
     begun, _, _ = timed(lambda: list(model.generate(shots[: way.batch])), model.device)
     plain(shots[:1])
@@ -195,11 +195,11 @@ def _apart(one: Image.Image, other: Image.Image) -> float:
     return float(np.abs(np.asarray(one, dtype=float) - np.asarray(other, dtype=float)).mean())
 
 
-def profiled(source: Source, asked: argparse.Namespace) -> dict[str, float]:
+def profiled(source: ModelSource, asked: argparse.Namespace) -> dict[str, float]:
     """The share of the time that each operation takes in one batch, the greatest first."""
     from torch.profiler import ProfilerActivity, profile
 
-    model = Model(source, Options(device=asked.device, batch_size=asked.batch, threads=asked.threads))
+    model = Renderer(source, Options(device=asked.device, batch_size=asked.batch, threads=asked.threads))
     shots = wanted(source, asked.batch, asked)
     list(model.generate(shots))
     kinds = [ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * model.device.startswith("cuda")
@@ -228,10 +228,10 @@ def main() -> None:
     parser.add_argument("--profile", action="store_true", help="also where the time goes")
     parser.add_argument("--out", type=Path, default=Path("bench/results/rendering.json"))
     asked = parser.parse_args()
-    source = locate.locate(_folder(asked.model), memory=Path("bench/work/hashes.json"))
-    asked.device = pipeline.device_of(asked.device)
-    asked.precision = pipeline.precision_of(asked.precision, asked.device)
-    asked.batch = asked.batch or (BATCH_SMALL if source.side <= SMALL_SIDE else BATCH_LARGE)
+    source = locate.locate_model(_folder(asked.model), memory=Path("bench/work/hashes.json"))
+    asked.device = pipeline.resolve_device(asked.device)
+    asked.precision = pipeline.resolve_precision(asked.precision, asked.device)
+    asked.batch = asked.batch or (BATCH_SMALL if source.side <= MAX_SMALL_SIDE else BATCH_LARGE)
     if asked.threads:
         torch.set_num_threads(asked.threads)
     plain = Plain(source, asked.device, asked.precision, "euler")
@@ -251,7 +251,7 @@ def main() -> None:
         asked.out.write_text(json.dumps(found, indent=1) + "\n")
 
 
-def _told(way: Way, plain: Plain, source: Source, asked: argparse.Namespace) -> dict[str, Any]:
+def _told(way: Way, plain: Plain, source: ModelSource, asked: argparse.Namespace) -> dict[str, Any]:
     """A way that fails here, such as compiling without a compiler, is a row as well."""
     try:
         row = compared(way, plain, source, asked)

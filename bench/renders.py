@@ -30,17 +30,17 @@ from PIL import Image
 from bench import taught, training
 from bench.oracle import Oracle
 from bench.taught import Character, Studio
-from flows.render import render
+from flows.render import render_posts
 from models.sdxl import embedding
-from models.sdxl.embedding import About
-from models.system.files import write
+from models.sdxl.embedding import EmbeddingMetadata
+from models.system.files import write_file
 from models.toybox import world
-from tasks.persona.persona import find
-from tasks.references.reference_set import Candidate, Choice, ReferenceSet, Shelf, Verdict
-from tasks.render.due_posts import Span
-from tasks.render.results import Rendered
-from tasks.settings.settings import Loaded, Settings
-from tasks.store.picture_files import Artifacts
+from tasks.persona.persona import find_persona
+from tasks.references.reference_set import ReferenceCandidate, ReferenceChoice, ReferenceSet, ReferenceSetStore, Verdict
+from tasks.render.due_posts import DateSpan
+from tasks.render.results import RenderedPost
+from tasks.settings.settings import LoadedSettings, Settings
+from tasks.store.picture_files import PictureFiles
 from tasks.store.store import Store
 from tasks.training import versions
 
@@ -52,8 +52,8 @@ SEED = 11
 AIM = 0.85
 
 
-def settings(work: Path) -> Loaded:
-    return Loaded(Settings.model_validate({"storage": {"studio": "studio"}}), work, {})
+def settings(work: Path) -> LoadedSettings:
+    return LoadedSettings(Settings.model_validate({"storage": {"studio": "studio"}}), work, {})
 
 
 def settle(character: Character, work: Path, teacher: Studio) -> None:
@@ -61,28 +61,32 @@ def settle(character: Character, work: Path, teacher: Studio) -> None:
     known = settings(work)
     _write_persona(character, work)
     learned = training.teach(character, training.loaded(teacher.work, training.USUAL, 1000), teacher)
-    who = find(character.name, work)
+    who = find_persona(character.name, work)
     verdicts = []
     for number, example in enumerate(character.examples()):
         file = known.studio / "drawings" / f"{character.name}-{number}.png"
         if not file.exists():
             file.parent.mkdir(parents=True, exist_ok=True)
             example.image.save(file)
-        candidate = Candidate(file.stem, file.relative_to(known.studio).as_posix(), example.captions[0], number=number)
+        candidate = ReferenceCandidate(
+            file.stem, file.relative_to(known.studio).as_posix(), example.captions[0], number=number
+        )
         verdicts.append(Verdict(candidate, "chosen", "diversity", "a drawing", "chosen"))
-    choice = Choice(verdicts, [each.candidate.id for each in verdicts], {})
-    Shelf(known.studio, who.name).put(ReferenceSet.of(who, 1, known.settings.references, "drawings", choice))
-    word = embedding.read(teacher.work / learned.best.word, character.token)
+    choice = ReferenceChoice(verdicts, [each.candidate.id for each in verdicts], {})
+    ReferenceSetStore(known.studio, who.name).save_set(
+        ReferenceSet.from_choice(who, 1, known.settings.references, "drawings", choice)
+    )
+    word = embedding.read_embedding(teacher.work / learned.best_point.word, character.token)
     with closing(Store.open(known.database, known.studio)) as store:
-        kept = versions.keep(store, known.studio, who.name, word, About(), note="for a benchmark")
-        versions.use(store, who.name, kept.number, "for a benchmark", "bench")
+        kept = versions.save_version(store, known.studio, who.name, word, EmbeddingMetadata(), note="for a benchmark")
+        versions.make_current(store, who.name, kept.number, "for a benchmark", "bench")
 
 
 def _write_persona(character: Character, work: Path) -> None:
     """Pip's calendar with another name, word and class word."""
     lists = work / "prompts" / "wildcards"
     for path in (CALENDAR.parent / "wildcards").glob("*.txt"):
-        write(lists / path.name, path.read_bytes())
+        write_file(lists / path.name, path.read_bytes())
     _, mark, calendar = CALENDAR.read_text().partition("[calendar]")
     calendar = calendar.replace('"{{ name }}"', '"pip"')  # these characters have names that are no hashtags
     head = {
@@ -100,15 +104,15 @@ def _write_persona(character: Character, work: Path) -> None:
             ("background", [world.SCENE_PHRASES[each][0] for each in taught.SEEN]),
         )
     )
-    write(work / "prompts" / f"{character.name}.toml", (text + matrix + mark + calendar).encode())
+    write_file(work / "prompts" / f"{character.name}.toml", (text + matrix + mark + calendar).encode())
 
 
-def judged(character: Character, posts: Sequence[Rendered], oracle: Oracle, studio: Path) -> Iterator[dict]:
+def judged(character: Character, posts: Sequence[RenderedPost], oracle: Oracle, studio: Path) -> Iterator[dict]:
     """A row for every post: what its picture and its candidate 0 show."""
     for each in posts:
         first = next(one for one in each.candidates if one.number == 0)
         pictures = [first.picture, *(one.picture for one in [each.chosen] if one)]
-        images = [Image.open(Artifacts(studio).picture(picture)) for picture in pictures]
+        images = [Image.open(PictureFiles(studio).picture_path(picture)) for picture in pictures]
         seen = [right(character, each.post.prompt, found) for found in oracle.name(images)]
         row = {"shot": each.post.shot, "day": each.post.key.rpartition("/")[2], "prompt": each.post.prompt}
         row |= {"candidates": len(each.candidates), "ungated": seen[0], "gated": seen[1] if len(seen) > 1 else None}
@@ -129,11 +133,11 @@ def right(character: Character, prompt: str, found: dict[str, str]) -> dict[str,
 def measured(character: Character, work: Path, teacher: Studio) -> dict:
     known, began = settings(work), time.monotonic()
     settle(character, work, teacher)
-    outcome = render(character.name, known, Span(since=FIRST, days=DAYS), now=NOW)
-    rows = list(judged(character, outcome.render.posts, teacher.oracle, known.studio))
-    found = {"rows": rows, "problems": list(outcome.render.problems), "page": str(outcome.page)}
+    outcome = render_posts(character.name, known, DateSpan(since=FIRST, days=DAYS), now=NOW)
+    rows = list(judged(character, outcome.render_posts.posts, teacher.oracle, known.studio))
+    found = {"rows": rows, "problems": list(outcome.render_posts.problems), "page": str(outcome.page)}
     found |= {"traits": character.traits, "kind": character.class_word}
-    write(work / "rows" / f"{character.name}.json", (json.dumps(found, indent=1) + "\n").encode())
+    write_file(work / "rows" / f"{character.name}.json", (json.dumps(found, indent=1) + "\n").encode())
     return found | {"seconds": time.monotonic() - began}
 
 
@@ -182,7 +186,7 @@ def main() -> None:
     for name, value in found.items():
         print(f"{name:40} {value:.3f}")
     print(f"aim: {AIM:.0%} right with gates: {'reached' if found['right, gated'] >= AIM else 'missed'}")
-    write(options.out, (json.dumps(found | {"seed": options.seed}, indent=1) + "\n").encode())
+    write_file(options.out, (json.dumps(found | {"seed": options.seed}, indent=1) + "\n").encode())
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from PIL import Image
 
 from bench.rendering import timed
 from models.scoring import clip
-from models.system.files import write
+from models.system.files import write_file
 from models.toybox import world
 
 
@@ -32,7 +32,7 @@ def drawings(count: int) -> list[Image.Image]:
     return [world.draw(world.random_critter(rng)) for _ in range(count)]
 
 
-def one_by_one(scorer: clip.Scorer, pictures: Sequence[Image.Image]) -> list[np.ndarray]:
+def one_by_one(scorer: clip.ClipScorer, pictures: Sequence[Image.Image]) -> list[np.ndarray]:
     """As open_clip's own examples do it."""
     found = []
     with torch.no_grad():
@@ -46,17 +46,20 @@ def measure(count: int, rounds: int, name: str = "toybox") -> dict[str, Any]:
     """Medians over the rounds, each with pictures of its own, so that nothing is known beforehand."""
     pictures = drawings(count * (rounds + 1))
     with tempfile.TemporaryDirectory() as folder:
-        plain, kept = clip.load(name, device="cpu"), clip.load(name, device="cpu", cache=Path(folder) / "vectors.db")
+        plain, kept = (
+            clip.load_clip(name, device="cpu"),
+            clip.load_clip(name, device="cpu", cache=Path(folder) / "vectors.db"),
+        )
         ways: dict[str, Callable[[Sequence[Image.Image]], Any]] = {
             "one call a picture": lambda part: one_by_one(plain, part),
-            "in batches": lambda part: [vector for _, vector in plain.pictures(part)],
-            "seen before": lambda part: [vector for _, vector in kept.pictures(part)],
+            "in batches": lambda part: [vector for _, vector in plain.encode_pictures(part)],
+            "seen before": lambda part: [vector for _, vector in kept.encode_pictures(part)],
         }
         taken: dict[str, list[tuple[float, float]]] = {way: [] for way in ways}
         apart = 0.0
         for number in range(rounds + 1):
             part = pictures[number * count : (number + 1) * count]
-            list(kept.pictures(part))
+            list(kept.encode_pictures(part))
             vectors = {}
             for way, work in ways.items():
                 clock, cpu, vectors[way] = timed(lambda work=work, part=part: work(part), "cpu")
@@ -89,7 +92,7 @@ def main() -> None:
     asked = parser.parse_args()
     found = measure(asked.pictures, asked.rounds)
     print(json.dumps(found, indent=1))
-    write(asked.out, (json.dumps(found, indent=1) + "\n").encode())
+    write_file(asked.out, (json.dumps(found, indent=1) + "\n").encode())
 
 
 if __name__ == "__main__":

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from bench.fitted import exponent
-from models.system.files import write
+from models.system.files import write_file
 from tasks.posts import post_store
-from tasks.posts.post import Candidate, Content, Post, Shown
+from tasks.posts.post import Post, PostCandidate, PostContent, PostPicture
 from tasks.store.store import Store
 
 FIRST = datetime(2026, 1, 1, 9, tzinfo=UTC)
@@ -29,11 +29,15 @@ PAGE = 50
 
 def put(store: Store, number: int) -> Post:
     """A post with one picture and four candidates, as a render leaves them; no file is needed for that."""
-    shown = Shown(f"{number:024x}", f"ready/{number:064x}.jpg", f"{number:064x}", "a teal fox in the snow", 1080, 1080)
+    shown = PostPicture(
+        f"{number:024x}", f"ready/{number:064x}.jpg", f"{number:064x}", "a teal fox in the snow", 1080, 1080
+    )
     when = FIRST + timedelta(hours=6 * number)
-    content = Content("photo", (shown,), f"Pip, day {number}", ("pip",), "pip.fox", when)
-    said = [Candidate(n, f"{number:020x}{n:04x}", n == 0, "passed", {"identity": 0.9}, f"{n:016x}") for n in range(4)]
-    return post_store.enqueue(
+    content = PostContent("photo", (shown,), f"Pip, day {number}", ("pip",), "pip.fox", when)
+    said = [
+        PostCandidate(n, f"{number:020x}{n:04x}", n == 0, "passed", {"identity": 0.9}, f"{n:016x}") for n in range(4)
+    ]
+    return post_store.create_post(
         store, f"pip/walk/{number}", "pip", "walk", "square", content, said, "restage", "rendered"
     )
 
@@ -67,7 +71,7 @@ def measure(sizes: list[int], folder: Path) -> dict[str, Any]:
             added: list[Post] = []
             taken = {
                 "enqueue one": cost(lambda n, there=there, added=added: added.append(put(store, there + n))),
-                "find one": cost(lambda n, there=there: post_store.get(store, f"pip/walk/{n % there}")),
+                "find one": cost(lambda n, there=there: post_store.get_post(store, f"pip/walk/{n % there}")),
                 "list what waits": cost(lambda n: post_store.find(store, ("awaiting review",), limit=PAGE)),
                 "count by state": cost(lambda n: post_store.count(store)),
                 "approve one": cost(lambda n, added=added: post_store.approve(store, added[n], "bench")),
@@ -90,7 +94,7 @@ def main() -> None:
         found = measure(asked.posts, Path(folder))
     for name, costs in found["works"].items():
         print(f"{name:16} exponent {exponent(list(zip(found['posts'], costs, strict=True))):g}")
-    write(asked.out, (json.dumps(found, indent=1) + "\n").encode())
+    write_file(asked.out, (json.dumps(found, indent=1) + "\n").encode())
 
 
 if __name__ == "__main__":

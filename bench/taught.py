@@ -12,14 +12,14 @@ import numpy as np
 from PIL import Image
 
 from bench.oracle import Oracle, load_oracle
-from models.inversion import Example
+from models.inversion import TrainingExample
 from models.picture.shot import Ref, Shot
 from models.sdxl import embedding as embeddings
 from models.sdxl import locate, renderer
 from models.sdxl.embedding import Embedding
 from models.sdxl.pipeline import Options
-from models.sdxl.renderer import Model
-from models.system.files import write
+from models.sdxl.renderer import Renderer
+from models.system.files import write_file
 from models.toybox import world
 
 SEEDS = 4
@@ -49,8 +49,10 @@ class Character:
         seen = world.truth(self.critter)
         return {name: seen[name] for name in world.IDENTITY if name in seen}
 
-    def examples(self) -> list[Example]:
-        return [Example(world.draw(each), prompt(each.framing, self.token, each.scene)) for each in self.drawings]
+    def examples(self) -> list[TrainingExample]:
+        return [
+            TrainingExample(world.draw(each), prompt(each.framing, self.token, each.scene)) for each in self.drawings
+        ]
 
     def asked(self) -> list[tuple[str, str]]:
         """Scene and framing of each held-out prompt: every scene once, the seen ones from where they were not seen."""
@@ -96,7 +98,7 @@ class Studio:
         path = self.work / "judged" / f"{name}.json"
         if not path.exists():
             found = shares(self.oracle, self.pictures(character, embedding), character)
-            write(path, json.dumps(found, indent=1).encode())
+            write_file(path, json.dumps(found, indent=1).encode())
         return json.loads(path.read_text())
 
     def pictures(self, character: Character, embedding: Embedding | None) -> list[Image.Image]:
@@ -104,7 +106,7 @@ class Studio:
         if embedding:
             file = self.work / "words" / f"{embedding.hash}.safetensors"
             if not file.exists():
-                embeddings.write(file, embedding, {})
+                embeddings.write_embedding(file, embedding, {})
             subject, refs = character.token, (Ref(str(file), embedding.hash),)
         shots = [
             Shot(
@@ -123,11 +125,11 @@ class Studio:
         return [made[shot.id] for shot in shots]
 
 
-def toybox(threads: int = 0) -> Model:
+def toybox(threads: int = 0) -> Renderer:
     options = Options(
         device="auto", precision="auto", memory="none", compile="off", batch_size=8, threads=threads, vae=None
     )
-    return renderer.load(locate.locate("toybox"), options)
+    return renderer.load_renderer(locate.locate_model("toybox"), options)
 
 
 def shares(oracle: Oracle, pictures: Sequence[Image.Image], character: Character) -> dict[str, float]:

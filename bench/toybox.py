@@ -73,14 +73,14 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("bench/results/toybox"))
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
-    studio = Studio(toybox.folder(), load_oracle(), options.pictures, options.out)
+    studio = Studio(toybox.weights_folder(), load_oracle(), options.pictures, options.out)
     path = options.out / "figures.json"
     figures = json.loads(path.read_text()) if path.exists() else {}
     for name in options.measures or MEASURES:
         figures[name] = MEASURES[name](studio)
         path.write_text(json.dumps(figures, indent=2) + "\n")
         print(name, json.dumps(figures[name]), flush=True)
-    write_card(toybox.folder() / "CARD.md", figures)
+    write_card(toybox.weights_folder() / "CARD.md", figures)
 
 
 if __name__ == "__main__":

@@ -19,13 +19,13 @@ class Scorer:
     """A shipped open_clip model through the project's own scorer, as tensors."""
 
     def __init__(self, name: str = "toybox") -> None:
-        self.scorer = clip.load(name, device="cpu")
+        self.scorer = clip.load_clip(name, device="cpu")
 
     def pictures(self, pictures: Sequence[Image.Image]) -> Tensor:
-        return torch.from_numpy(np.stack([vector for _, vector in self.scorer.pictures(pictures)]))
+        return torch.from_numpy(np.stack([vector for _, vector in self.scorer.encode_pictures(pictures)]))
 
     def texts(self, texts: Sequence[str]) -> Tensor:
-        return torch.from_numpy(self.scorer.texts(texts))
+        return torch.from_numpy(self.scorer.encode_texts(texts))
 
 
 def variants(critter: world.Critter, rng: np.random.Generator, count: int) -> list[world.Critter]:
@@ -95,7 +95,7 @@ def sisters(scorer: Scorer, trials: int = 300) -> float:
 
 
 def measure() -> dict:
-    scorer, eye = Scorer(), Scorer(str(toybox.check() / "identity"))
+    scorer, eye = Scorer(), Scorer(str(toybox.check_weights() / "identity"))
     return {
         "zero_shot_20": zero_shot(scorer),
         "identity_triples": triples(scorer),

@@ -144,7 +144,7 @@ def main() -> None:
     identities = [world.PIP, *(world.random_critter(rng) for _ in range(options.identities - 1))]
     figures = []
     for identity in identities:
-        studio = Studio(toybox.folder(), load_oracle(), options.pictures, options.out)
+        studio = Studio(toybox.weights_folder(), load_oracle(), options.pictures, options.out)
         start = time.monotonic()
         word, losses = learn(studio.pipeline, identity, options.steps, options.rate)
         row = {"identity": " ".join(world.truth(identity)[n] for n in world.IDENTITY if n in world.truth(identity))}

@@ -17,7 +17,7 @@ from PIL import Image
 
 from bench.oracle import Oracle
 from models.picture.shot import SAMPLERS
-from models.sdxl.renderer import scheduler
+from models.sdxl.renderer import new_scheduler
 from models.toybox import world
 
 STEPS, GUIDANCE, BATCH = 25, 2.0, 8
@@ -173,7 +173,7 @@ def schedulers(studio: Studio) -> dict:
     for name in SAMPLERS:
         if name == "lcm":  # for models that were distilled for it
             continue
-        studio.pipeline.scheduler = scheduler(name, usual)
+        studio.pipeline.scheduler = new_scheduler(name, usual)
         rates = agreement(studio, studio.make(prompts), [asked(critter, False) for critter in critters])
         found[name] = float(np.mean(list(rates.values())))
     studio.pipeline.scheduler = usual

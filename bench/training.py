@@ -23,34 +23,34 @@ import numpy as np
 
 from bench import taught
 from bench.taught import Character, Studio
-from models.inversion import train
+from models.inversion import train_token
 from models.picture.shot import Ref, Shot
 from models.sdxl import embedding
-from models.system.files import write
+from models.system.files import write_file
 from models.toybox import world
 from tasks.persona.persona import Persona
-from tasks.settings.settings import Loaded, Settings
-from tasks.store.picture_files import Artifacts
+from tasks.settings.settings import LoadedSettings, Settings
+from tasks.store.picture_files import PictureFiles
 from tasks.training import plan as lessons
 from tasks.training import previews
-from tasks.training.evaluate import Judge
-from tasks.training.record import Desk, Lesson, Training
-from tasks.training.run import Eyes, config_of, examples_of, learn, made
-from tasks.training.run import mean as mean_word
+from tasks.training.evaluate import PreviewEvaluator
+from tasks.training.record import TrainingPlan, TrainingRecord, TrainingStore
+from tasks.training.run import PreviewCallbacks, config_of, examples_of, render_missing, train_embedding
+from tasks.training.run import mean_embedding as mean_word
 
 FIXED = (200, 500, 1000, 2000)
 VECTORS = (1, 2, 4, 8)
 USUAL = 8
 SEED = 5
-PREVIEWS = tuple(previews.USUAL["character"])
+PREVIEWS = tuple(previews.DEFAULT_PROMPTS["character"])
 
 
-def loaded(work: Path, vectors: int, steps: int, stop: str = "auto", **knobs: object) -> Loaded:
+def loaded(work: Path, vectors: int, steps: int, stop: str = "auto", **knobs: object) -> LoadedSettings:
     training = {"vectors": vectors, "steps": steps, "stop": stop, **knobs}
-    return Loaded(Settings.model_validate({"training": training, "storage": {"studio": str(work)}}), work, {})
+    return LoadedSettings(Settings.model_validate({"training": training, "storage": {"studio": str(work)}}), work, {})
 
 
-def lesson(character: Character, known: Loaded, studio: Studio) -> Lesson:
+def lesson(character: Character, known: LoadedSettings, studio: Studio) -> TrainingPlan:
     """As the product makes it, from drawings in place of a reference set."""
     who = Persona(
         name=character.name,
@@ -67,8 +67,8 @@ def lesson(character: Character, known: Loaded, studio: Studio) -> Lesson:
             example.image.save(file)
         pictures.append(file.relative_to(known.studio).as_posix())
         captions.append(list(example.captions))
-    looks = previews.previews(who, known.settings.training.preview_seeds)
-    return Lesson(
+    looks = previews.list_previews(who, known.settings.training.preview_seeds)
+    return TrainingPlan(
         persona=who.name,
         token=who.token,
         class_word=who.class_word,
@@ -78,8 +78,8 @@ def lesson(character: Character, known: Loaded, studio: Studio) -> Lesson:
         origins=["provenance"] * len(pictures),
         model="toybox",
         previews=looks,
-        config=lessons.config(who, known.settings.training, known),
-        pace={name: getattr(known.settings.training, name) for name in lessons.PACE},
+        config=lessons.trainer_config(who, known.settings.training, known),
+        pace={name: getattr(known.settings.training, name) for name in lessons.PACE_SETTINGS},
         of={
             "model": studio.model.source.ref.hash,
             "references": [f"{character.name} {known.settings.training.vectors}"],
@@ -87,26 +87,34 @@ def lesson(character: Character, known: Loaded, studio: Studio) -> Lesson:
     )
 
 
-def teach(character: Character, known: Loaded, studio: Studio) -> Training:
+def teach(character: Character, known: LoadedSettings, studio: Studio) -> TrainingRecord:
     plan = lesson(character, known, studio)
-    found = Desk(known.studio, character.name).get(plan)
-    if found.over:
+    found = TrainingStore(known.studio, character.name).load_or_new(plan)
+    if found.is_over:
         return found
 
     def shots(word: Path | None) -> list[Shot]:
         subject = plan.token if word else world.article(plan.class_word)
-        refs = (Ref(str(word), embedding.read(word, plan.token).hash),) if word else ()
+        refs = (Ref(str(word), embedding.read_embedding(word, plan.token).hash),) if word else ()
         first = Shot(prompt="x", model=studio.model.source.ref, seed=0, width=128, height=128, **taught.LOOK)
-        return [first.but(prompt=each.said_of(subject), seed=each.seed, embeddings=refs) for each in plan.previews]
+        return [
+            first.with_changes(prompt=each.prompt_for(subject), seed=each.seed, embeddings=refs)
+            for each in plan.previews
+        ]
 
-    baseline = made(studio.model, shots(None), Artifacts(known.studio))
-    judge = Judge(plan, baseline, known)
-    return learn(plan, studio.model, Eyes(shots, judge.measure, baseline, judge.yardstick.ends()), known.studio)
+    baseline = render_missing(studio.model, shots(None), PictureFiles(known.studio))
+    judge = PreviewEvaluator(plan, baseline, known)
+    return train_embedding(
+        plan,
+        studio.model,
+        PreviewCallbacks(shots, judge.measure_pictures, baseline, judge.word_measurer.scale_ends()),
+        known.studio,
+    )
 
 
 def automatic(character: Character, vectors: int, work: Path, studio: Studio) -> dict:
     done = teach(character, loaded(work, vectors, 1000), studio)
-    word = embedding.read(work / done.best.word, character.token)
+    word = embedding.read_embedding(work / done.best_point.word, character.token)
     return {
         "steps": done.step,
         "kept": done.kept,
@@ -121,7 +129,7 @@ def fixed(character: Character, work: Path, studio: Studio, marks: Sequence[int]
     known = loaded(work, USUAL, max(marks))
     pace = known.settings.training
     auto = teach(character, loaded(work, USUAL, 1000), studio)
-    place = Desk(work, character.name).place(auto.lesson.id)
+    place = TrainingStore(work, character.name).training_folder(auto.lesson.id)
     raw = {int(path.stem.removeprefix("step-")): path for path in (place / "steps").glob("*.safetensors")}
     words = work / "fixed" / character.name
     raw |= {int(path.stem): path for path in words.glob("*.safetensors")}
@@ -129,13 +137,18 @@ def fixed(character: Character, work: Path, studio: Studio, marks: Sequence[int]
     missing = {each for steps in needed.values() for each in steps if each not in raw}
     if missing:
         config = config_of(lesson(character, known, studio))
-        state = Desk(work, character.name).state(auto) if min(missing) > auto.step else None
-        for record in train(studio.model, examples_of(auto.lesson, work), config, state):
+        state = TrainingStore(work, character.name).read_checkpoint(auto) if min(missing) > auto.step else None
+        for record in train_token(studio.model, examples_of(auto.lesson, work), config, state):
             if record.step in missing:
                 raw[record.step] = words / f"{record.step}.safetensors"
-                embedding.write(raw[record.step], record.embedding, {})
+                embedding.write_embedding(raw[record.step], record.current_embedding, {})
     for step, steps in needed.items():
-        yield step, studio.judge(character, mean_word([embedding.read(raw[each], character.token) for each in steps]))
+        yield (
+            step,
+            studio.judge(
+                character, mean_word([embedding.read_embedding(raw[each], character.token) for each in steps])
+            ),
+        )
 
 
 def measured(character: Character, work: Path, studio: Studio, marks: Sequence[int], vectors: Sequence[int]) -> dict:
@@ -149,7 +162,7 @@ def measured(character: Character, work: Path, studio: Studio, marks: Sequence[i
     for count in vectors:
         if f"vectors {count}" not in row:
             row[f"vectors {count}"] = row["auto"] if count == USUAL else automatic(character, count, work, studio)
-    write(path, (json.dumps(row, indent=1) + "\n").encode())
+    write_file(path, (json.dumps(row, indent=1) + "\n").encode())
     return row
 
 
@@ -196,7 +209,7 @@ def known(work: Path, out: Path) -> None:
     rows = [json.loads(path.read_text()) for path in files]
     newest = max((path.stat().st_mtime for path in files), default=0.0)
     print("\n".join(table(summary(rows))))
-    write(out, (json.dumps({"summary": summary(rows), "characters": rows}, indent=1) + "\n").encode())
+    write_file(out, (json.dumps({"summary": summary(rows), "characters": rows}, indent=1) + "\n").encode())
     os.utime(out, (newest, newest))  # the figures are as old as what they sum up
 
 

@@ -17,34 +17,35 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import numpy as np
 
 from bench import training_step
-from models.inversion import Config, Example, train
-from models.sdxl.renderer import Model
-from models.system.files import write
+from models.inversion import Config, TrainingExample, train_token
+from models.sdxl.renderer import Renderer
+from models.system.files import write_file
 from models.toybox import world
 
 WARM = 2
 
 
-def measure(model: Model, pictures: Sequence[Example], vectors: int, rounds: int) -> dict[str, float]:
+def measure(model: Renderer, pictures: Sequence[TrainingExample], vectors: int, rounds: int) -> dict[str, float]:
     """What comes before the first step, the median step, and the bytes of a checkpoint."""
     config = Config(token=training_step.TOKEN, init="fox", steps=rounds + WARM, batch=1, vectors=vectors)
     begun = time.process_time()
     taken = []
-    with closing(train(model, pictures, config)) as steps:  # type: ignore[type-var]
+    with closing(train_token(model, pictures, config)) as steps:  # type: ignore[type-var]
         begin = time.process_time() - begun
         for _ in range(rounds + WARM):
             begun = time.process_time()
             record = next(steps)
             taken.append(time.process_time() - begun)
-        size = len(record.state())
+        size = len(record.pack_state())
     return {"begin": begin, "step": statistics.median(taken[WARM:]), "checkpoint": size}
 
 
-def references(count: int) -> list[Example]:
+def references(count: int) -> list[TrainingExample]:
     rng = np.random.default_rng(1)
     drawn = [world.random_critter(rng, kind="fox", colour="teal") for _ in range(count)]
     return [
-        Example(world.draw(each), f"a portrait of {training_step.TOKEN} {number}") for number, each in enumerate(drawn)
+        TrainingExample(world.draw(each), f"a portrait of {training_step.TOKEN} {number}")
+        for number, each in enumerate(drawn)
     ]
 
 
@@ -63,7 +64,7 @@ def main() -> None:
     for count in asked.references:
         found["references"].append({"references": count} | measure(model, references(count), 8, asked.rounds))
     print(json.dumps(found, indent=1))
-    write(asked.out, (json.dumps(found, indent=1) + "\n").encode())
+    write_file(asked.out, (json.dumps(found, indent=1) + "\n").encode())
 
 
 if __name__ == "__main__":

@@ -28,45 +28,45 @@ import numpy as np
 import torch
 
 from bench.recipe import Given, Recipe
-from models.inversion import Config, Example, random_draws, train
+from models.inversion import Config, TrainingExample, random_draws, train_token
 from models.inversion.batches import Batches
-from models.inversion.vectors import initial
+from models.inversion.vectors import initial_vectors
 from models.sdxl import locate
-from models.sdxl.pipeline import Options, dtype_of
-from models.sdxl.renderer import Model
+from models.sdxl.pipeline import Options, torch_dtype
+from models.sdxl.renderer import Renderer
 from models.toybox import world
 
 TOKEN = "<pip>"
 CAPTIONS = ("a close-up of {} in the forest", "a portrait of {} on the beach", "a full body picture of {} in the snow")
 
 
-def load(name: str, device: str, threads: int) -> Model:
+def load(name: str, device: str, threads: int) -> Renderer:
     if name == "full-size":
         from bench.full_size import WORK, build
 
         name = str(build(WORK))
-    source = locate.locate(name, memory=Path("bench/work/hashes.json"))
-    return Model(source, Options(device=device, batch_size=1, threads=threads))
+    source = locate.locate_model(name, memory=Path("bench/work/hashes.json"))
+    return Renderer(source, Options(device=device, batch_size=1, threads=threads))
 
 
-def examples(side: int) -> list[Example]:
+def examples(side: int) -> list[TrainingExample]:
     scenes = ("forest", "beach", "snow")
     pictures = [world.draw(world.Critter(scene=scene), side) for scene in scenes]
-    return [Example(picture, text.format(TOKEN)) for picture, text in zip(pictures, CAPTIONS, strict=True)]
+    return [TrainingExample(picture, text.format(TOKEN)) for picture, text in zip(pictures, CAPTIONS, strict=True)]
 
 
-def steps(model: Model, side: int, batch: int, count: int, **knobs: Any) -> Iterator[Any]:
+def steps(model: Renderer, side: int, batch: int, count: int, **knobs: Any) -> Iterator[Any]:
     stages = () if side == model.source.side else ((side, 1.0),)
     config = Config(token=TOKEN, init="fox", steps=count, batch=batch, stages=stages, **knobs)
-    return train(model, examples(side), config)
+    return train_token(model, examples(side), config)
 
 
-def floor(model: Model, side: int, batch: int) -> Callable[[], None]:
+def floor(model: Renderer, side: int, batch: int) -> Callable[[], None]:
     """The frozen model forward and backward, and nothing else."""
     pipe, device = model.pipe, model.device
     for part in (pipe.unet, *(encoder.model for encoder in model.encoders)):
         part.requires_grad_(False).eval()
-    precision = dtype_of(model.precision)
+    precision = torch_dtype(model.precision)
     scale = pipe.vae_scale_factor
     noisy = torch.randn(
         batch, pipe.unet.config.in_channels, side // scale, side // scale, device=device, dtype=precision
@@ -99,19 +99,19 @@ def floor(model: Model, side: int, batch: int) -> Callable[[], None]:
     return run
 
 
-def given(batches: Batches, config: Config, pictures: Sequence[Example], step: int) -> Given:
+def given(batches: Batches, config: Config, pictures: Sequence[TrainingExample], step: int) -> Given:
     """What the trainer draws for a step, for the recipe to be given the same. One caption and one version a picture."""
     views = batches._views
     side = config.side_at(step, batches.own_side)
     rows = []
-    for at in random_draws.places(config, step, 0):
-        number = random_draws.example(config.seed, at, len(pictures))
+    for at in random_draws.draw_keys(config, step, 0):
+        number = random_draws.draw_example(config.seed, at, len(pictures))
         shape = tuple(views[side, number][0].mean.shape)
-        posterior, noise = random_draws.noise(config.seed, at, shape, 0.0)
+        posterior, noise = random_draws.draw_noise(config.seed, at, shape, 0.0)
         image = pictures[number].image
         assert not isinstance(image, Path)
         pixels = torch.from_numpy(np.array(image, np.float32)).permute(2, 0, 1) / 127.5 - 1
-        time = random_draws.timestep(config.seed, at, batches.noising.times)
+        time = random_draws.draw_timestep(config.seed, at, batches.noising.times)
         size = torch.tensor(views[side, number][0].time_ids, dtype=torch.float32)
         rows.append((pixels, posterior, noise, torch.tensor(time), size, pictures[number].captions[0]))
     pixels, posteriors, noises, times, sizes, captions = zip(*rows, strict=True)
@@ -136,22 +136,22 @@ def by_recipe(name: str, device: str, threads: int, side: int, batch: int) -> Ca
     return recipe_on(load(name, device, threads), side, batch)
 
 
-def recipe_on(model: Model, side: int, batch: int) -> Callable[[], float]:
+def recipe_on(model: Renderer, side: int, batch: int) -> Callable[[], float]:
     """A step of the common recipe on this model, which is its own from now on."""
     config = Config(token=TOKEN, init="fox", batch=batch, stages=((side, 1.0),))
     pictures = examples(side)
     batches = Batches(model, pictures, config)
-    batches.encode(model, [side])
-    recipe = Recipe(model, TOKEN, initial(config, model.encoders))
+    batches.encode_latents(model, [side])
+    recipe = Recipe(model, TOKEN, initial_vectors(config, model.encoders))
     drawn = [
-        given(batches, config, pictures, number).to(model.device, dtype_of(model.precision)) for number in range(8)
+        given(batches, config, pictures, number).to(model.device, torch_dtype(model.precision)) for number in range(8)
     ]
     turn = itertools.count()
     return lambda: recipe.step(drawn[next(turn) % len(drawn)])
 
 
 def compared(
-    model: Model, side: int, batch: int, rounds: int, recipe: Callable[[], float] | None, **knobs: Any
+    model: Renderer, side: int, batch: int, rounds: int, recipe: Callable[[], float] | None, **knobs: Any
 ) -> dict[str, float]:
     """Medians of all, taking turns."""
     warm = 3
@@ -178,7 +178,7 @@ def compared(
 
 
 def on_gpu(
-    model: Model, side: int, batch: int, plain: Callable[[], None], step: float, knobs: dict[str, Any]
+    model: Renderer, side: int, batch: int, plain: Callable[[], None], step: float, knobs: dict[str, Any]
 ) -> dict[str, float]:
     """Peak memory of both beside the frozen model, and the share of the matmul rate."""
     from torch.utils.flop_counter import FlopCounterMode
@@ -223,7 +223,7 @@ def memory(what: str, side: int, batch: int, threads: int) -> float:
     return float(done.stdout.split()[-1])
 
 
-WORKS: dict[str, Callable[[Model, int, int], Any]] = {
+WORKS: dict[str, Callable[[Renderer, int, int], Any]] = {
     "floor": lambda model, side, batch: [run() for run in [floor(model, side, batch)] * 5],
     "step": lambda model, side, batch: [0 for _ in steps(model, side, batch, 5)],
     "recipe": lambda model, side, batch: [run() for run in [recipe_on(model, side, batch)] * 5],
@@ -251,10 +251,10 @@ def start_peak() -> None:
     Path("/proc/self/clear_refs").write_text("5")
 
 
-def checkpoint(model: Model, vectors: int, **knobs: Any) -> int:
+def checkpoint(model: Renderer, vectors: int, **knobs: Any) -> int:
     """Bytes of what a training goes on from."""
     *_, record = steps(model, model.source.side, 1, 1, vectors=vectors, **knobs)
-    return len(record.state())
+    return len(record.pack_state())
 
 
 def main() -> None:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.training_step import peak, resident, start_peak
-from models.system.files import write
+from models.system.files import write_file
 
 WIDTHS, WORDS, VECTORS, STEPS = (768, 1280), 49_408, 8, 3
 
@@ -50,24 +50,24 @@ def new_vectors(tables: Sequence[Any], steps: int) -> tuple[Callable[[], bytes],
     import torch
 
     from models.inversion import Config, checkpoint
-    from models.inversion.config import plain
-    from models.inversion.optimizer import Memory
+    from models.inversion.config import config_as_json
+    from models.inversion.optimizer import OptimizerState
 
     config = Config(token="<pip>", init="fox", vectors=VECTORS)
     own = [torch.nn.Parameter(table[:VECTORS].clone()) for table in tables]
-    memory, good = Memory(own, config, None), torch.tensor(True)
+    memory, good = OptimizerState(own, config, None), torch.tensor(True)
     ids = torch.arange(WORDS - 20, WORDS)
     begun = time.process_time()
     for step in range(steps):
         looked = [torch.cat([table[ids], words]) for table, words in zip(tables, own, strict=True)]
         sum((each**2).sum() for each in looked).backward()  # type: ignore[union-attr]
-        memory.update(config.rate_at(step), good)
+        memory.update_vectors(config.rate_at(step), good)
         for words in own:
             words.grad = None
     seconds = time.process_time() - begun
-    about = {"model": "", "vae": "", "config": plain(config), "pictures": []}
-    return lambda: checkpoint.pack(
-        checkpoint.Saved(steps, about, [each.detach() for each in own], *memory.kept(steps))
+    about = {"model": "", "vae": "", "config": config_as_json(config), "pictures": []}
+    return lambda: checkpoint.pack_checkpoint(
+        checkpoint.Checkpoint(steps, about, [each.detach() for each in own], *memory.export_state(steps))
     ), seconds
 
 
@@ -113,7 +113,7 @@ def main() -> None:
     ways = {way: json.loads(each.stdout.splitlines()[-1]) for way, each in done.items()}
     found = {"words": WORDS, "vectors": VECTORS, "widths": WIDTHS, "ways": ways}
     print(json.dumps(found, indent=1))
-    write(asked.out, (json.dumps(found, indent=1) + "\n").encode())
+    write_file(asked.out, (json.dumps(found, indent=1) + "\n").encode())
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The calendar as weeks: what went out, what will, and what is missing."""
+"""The calendar as weeks: what was published, what is due, and what is missing."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 
-from board.context import Desk
-from tasks.calendar.due import Due, local_midnight
+from board.context import BoardContext
+from tasks.calendar.due import DueShot, local_midnight
 from tasks.calendar.wording import plan_ahead
 from tasks.persona.persona import Persona
 from tasks.posts import post_store
@@ -18,7 +18,7 @@ MOMENT = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True)
-class Entry:
+class CalendarEntry:
     """A post, or an occurrence that has none yet."""
 
     persona: str
@@ -34,11 +34,11 @@ class Entry:
 class Day:
     date: date
     today: bool
-    entries: list[Entry] = field(default_factory=list)
+    entries: list[CalendarEntry] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
-class Weeks:
+class CalendarWeeks:
     first: date
     days: list[list[Day]]
     problems: list[str]
@@ -52,45 +52,54 @@ class Weeks:
         return self.first + timedelta(weeks=WEEKS - 1)
 
 
-def weeks(desk: Desk, first: date, persona: str = "") -> Weeks:
-    """Whole weeks from the Monday of the one that this day is in."""
+def calendar_weeks(context: BoardContext, first: date, persona: str = "") -> CalendarWeeks:
+    """Collect whole weeks from the Monday of the week that this day is in."""
     monday = first - timedelta(days=first.weekday())
     end = monday + timedelta(weeks=WEEKS)
-    now = desk.now()
-    people, problems = desk.personas()
-    wanted = [each for each in people if persona in ("", each.name)]
-    entries = _posts(desk, monday, end, persona)
-    known = {each.post.key for each in entries if each.post}
-    for each in wanted:
-        made = _due(desk, each, monday, end)
-        problems += made[1]
-        begun = next((post.content.when for post in post_store.find(desk.store, persona=each.name, limit=1)), now)
-        # Before its first post nobody expected any.
-        entries += [_entry(due, now) for due in made[0] if due.key not in known and due.when >= min(begun, now)]
-    today = now.astimezone(wanted[0].calendar.zone if wanted else UTC).date()
+    now = context.now()
+    people, problems = context.read_personas()
+    shown_people = [person for person in people if persona in ("", person.name)]
+    entries = _post_entries(context, monday, end, persona)
+    post_keys = {entry.post.key for entry in entries if entry.post}
+    for person in shown_people:
+        occurrences, mistakes = _due_between(context, person, monday, end)
+        problems += mistakes
+        begun = next((post.content.when for post in post_store.find(context.store, persona=person.name, limit=1)), now)
+        # Occurrences before the persona's first post are not missing.
+        entries += [
+            _entry_of_due(due, now) for due in occurrences if due.key not in post_keys and due.when >= min(begun, now)
+        ]
+    today = now.astimezone(shown_people[0].calendar.zone if shown_people else UTC).date()
     days = {day: Day(day, day == today) for day in (monday + timedelta(days=n) for n in range(7 * WEEKS))}
-    for found in sorted(entries, key=lambda each: each.when.astimezone(UTC)):
-        if found.when.date() in days:
-            days[found.when.date()].entries.append(found)
-    flat = list(days.values())
-    return Weeks(monday, [flat[at : at + 7] for at in range(0, len(flat), 7)], list(dict.fromkeys(problems)))
+    for entry in sorted(entries, key=lambda entry: entry.when.astimezone(UTC)):
+        if entry.when.date() in days:
+            days[entry.when.date()].entries.append(entry)
+    all_days = list(days.values())
+    return CalendarWeeks(
+        monday, [all_days[at : at + 7] for at in range(0, len(all_days), 7)], list(dict.fromkeys(problems))
+    )
 
 
-def _posts(desk: Desk, first: date, end: date, persona: str) -> list[Entry]:
-    """A day more on both sides: days begin at other times elsewhere."""
+def _post_entries(context: BoardContext, first: date, end: date, persona: str) -> list[CalendarEntry]:
+    """List the posts, one day more on both sides: days begin at other times in other zones."""
     since, until = (datetime.combine(day, datetime.min.time(), UTC) for day in (first, end))
     day = timedelta(days=1)
-    found = post_store.find(desk.store, persona=persona, since=since - day, until=until + day)
-    return [Entry(each.persona, each.shot, each.content.when, each.state, each, each.content.caption) for each in found]
+    posts = post_store.find(context.store, persona=persona, since=since - day, until=until + day)
+    return [
+        CalendarEntry(post.persona, post.shot, post.content.when, post.state, post, post.content.caption)
+        for post in posts
+    ]
 
 
-def _due(desk: Desk, persona: Persona, first: date, end: date) -> tuple[Sequence[Due], list[str]]:
+def _due_between(
+    context: BoardContext, persona: Persona, first: date, end: date
+) -> tuple[Sequence[DueShot], list[str]]:
     since, until = (local_midnight(persona, day).astimezone(UTC) - MOMENT for day in (first, end))
-    published = post_store.last_published(desk.store, persona.name)
+    published = post_store.last_published(context.store, persona.name)
     plan = plan_ahead(persona, since, until, published)
-    return plan.due, [str(each) for each in plan.problems]
+    return plan.due, [str(problem) for problem in plan.problems]
 
 
-def _entry(due: Due, now: datetime) -> Entry:
+def _entry_of_due(due: DueShot, now: datetime) -> CalendarEntry:
     state = "missing" if due.when <= now else "due"
-    return Entry(due.persona, due.shot, due.when, state, said=due.words.prompt)
+    return CalendarEntry(due.persona, due.shot, due.when, state, said=due.words.prompt)

@@ -6,19 +6,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from board.context import Desk
-from tasks.calendar.wording import LONGEST_ALT, LONGEST_CAPTION, MOST_HASHTAGS
+from board.context import BoardContext
+from tasks.calendar.wording import MAX_ALT_LENGTH, MAX_CAPTION_LENGTH, MAX_HASHTAGS
 from tasks.posts import post_store, review
-from tasks.posts.post import Candidate, Event, Post
+from tasks.posts.post import Post, PostCandidate, PostEvent
 from tasks.posts.states import State
-from tasks.publishers.base import ALBUM
+from tasks.publishers.base import ALBUM_SIZES
 from tasks.render.gates import best_first
 
 BARS = {"identity": "Like the references", "prompt": "As the prompt asks", "detail": "Fine detail"}
 """The scores that run from 0 to 1, or nearly."""
-LIMITS = {"caption": LONGEST_CAPTION, "alt": LONGEST_ALT, "hashtags": MOST_HASHTAGS}
+LIMITS = {"caption": MAX_CAPTION_LENGTH, "alt": MAX_ALT_LENGTH, "hashtags": MAX_HASHTAGS}
 WAITS: tuple[State, ...] = ("needs a person", "unknown", "failed")
-SAID: dict[State, str] = {
+STATE_LABELS: dict[State, str] = {
     "draft": "Draft",
     "awaiting review": "Awaiting review",
     "approved": "Approved",
@@ -34,22 +34,22 @@ SAID: dict[State, str] = {
 
 
 @dataclass(frozen=True)
-class Bar:
+class ScoreBar:
     name: str
     value: float
     shown: str
 
 
 @dataclass(frozen=True)
-class Choice:
-    """A candidate, as somebody may take it."""
+class CandidateView:
+    """A candidate, as a person may choose it."""
 
     number: int
     picture: str
     passed: bool
     shown: bool
     reason: str
-    bars: tuple[Bar, ...]
+    bars: tuple[ScoreBar, ...]
     more: tuple[tuple[str, str], ...]
     """The other numbers."""
 
@@ -65,10 +65,10 @@ class Card:
     post: Post
     hash: str
     state: str
-    choices: tuple[Choice, ...]
+    choices: tuple[CandidateView, ...]
     """The shown one first, then those that passed, the best first, then the dropped ones."""
     references: tuple[Reference, ...]
-    events: tuple[Event, ...]
+    events: tuple[PostEvent, ...]
     undo: str
     """What undo would take back; empty where nothing can be."""
     editable: bool
@@ -76,12 +76,12 @@ class Card:
     """Whether there is room for a further picture."""
 
     @property
-    def chosen(self) -> Choice | None:
-        return next((each for each in self.choices if each.shown), None)
+    def chosen(self) -> CandidateView | None:
+        return next((choice for choice in self.choices if choice.shown), None)
 
     @property
-    def others(self) -> list[Choice]:
-        return [each for each in self.choices if not each.shown]
+    def others(self) -> list[CandidateView]:
+        return [choice for choice in self.choices if not choice.shown]
 
     @property
     def when(self) -> str:
@@ -89,25 +89,25 @@ class Card:
 
     @property
     def pending(self) -> bool:
-        """Whether a draft waits for the next render, as somebody asked."""
+        """Tell whether a draft waits for the next render, because somebody asked for one."""
         return self.post.state == "draft" and not self.post.problem
 
 
-def card(desk: Desk, post: Post) -> Card:
-    events = post_store.history(desk.store, post.id)
-    shown = {each.picture for each in post.content.pictures}
-    found = post_store.candidates(desk.store, post.id)
+def build_card(context: BoardContext, post: Post) -> Card:
+    events = post_store.history(context.store, post.id)
+    shown_ids = {candidate.picture for candidate in post.content.pictures}
+    candidates = post_store.candidates(context.store, post.id)
     content = post.content
     return Card(
         post=post,
         hash=content.hash,
-        state=SAID[post.state],
-        choices=tuple(_choice(each, shown) for each in _in_order(found, shown)),
-        references=_references(desk, post.persona),
+        state=STATE_LABELS[post.state],
+        choices=tuple(_candidate_view(candidate, shown_ids) for candidate in _in_order(candidates, shown_ids)),
+        references=_persona_references(context, post.persona),
         events=tuple(events),
         undo=review.undoable(post, events),
         editable=post.state in review.EDITABLE,
-        album=content.kind != "story" and bool(shown) and len(content.pictures) + 1 in ALBUM,
+        album=content.kind != "story" and bool(shown_ids) and len(content.pictures) + 1 in ALBUM_SIZES,
     )
 
 
@@ -123,25 +123,33 @@ def day_only(day: date) -> str:
     return f"{day.day} {day:%B %Y}"
 
 
-def _in_order(found: Sequence[Candidate], shown: set[str]) -> list[Candidate]:
-    first = [each for each in found if each.picture in shown]
-    passed = [each for each in best_first(found) if each.picture not in shown]
-    dropped = [each for each in found if not each.passed and each.picture not in shown]
-    return [*first, *passed, *sorted(dropped, key=lambda each: -each.scores.get("identity", 0.0))]
+def _in_order(candidates: Sequence[PostCandidate], shown_ids: set[str]) -> list[PostCandidate]:
+    first = [candidate for candidate in candidates if candidate.picture in shown_ids]
+    passed = [candidate for candidate in best_first(candidates) if candidate.picture not in shown_ids]
+    dropped = [candidate for candidate in candidates if not candidate.passed and candidate.picture not in shown_ids]
+    return [*first, *passed, *sorted(dropped, key=lambda candidate: -candidate.scores.get("identity", 0.0))]
 
 
-def _choice(found: Candidate, shown: set[str]) -> Choice:
-    bars = tuple(_bar(BARS[name], found.scores[name]) for name in BARS if name in found.scores)
-    more = tuple((name, f"{value:.2f}") for name, value in found.scores.items() if name not in BARS)
-    return Choice(found.number, found.picture, found.passed, found.picture in shown, found.reason, bars, more)
+def _candidate_view(candidate: PostCandidate, shown_ids: set[str]) -> CandidateView:
+    bars = tuple(_score_bar(BARS[name], candidate.scores[name]) for name in BARS if name in candidate.scores)
+    more = tuple((name, f"{value:.2f}") for name, value in candidate.scores.items() if name not in BARS)
+    return CandidateView(
+        candidate.number,
+        candidate.picture,
+        candidate.passed,
+        candidate.picture in shown_ids,
+        candidate.reason,
+        bars,
+        more,
+    )
 
 
-def _bar(name: str, value: float) -> Bar:
-    return Bar(name, min(1.0, max(0.0, value)), f"{value:.2f}")
+def _score_bar(name: str, value: float) -> ScoreBar:
+    return ScoreBar(name, min(1.0, max(0.0, value)), f"{value:.2f}")
 
 
-def _references(desk: Desk, persona: str) -> tuple[Reference, ...]:
-    found = desk.references(persona)
-    if found is None:
+def _persona_references(context: BoardContext, persona: str) -> tuple[Reference, ...]:
+    reference_set = context.current_references(persona)
+    if reference_set is None:
         return ()
-    return tuple(Reference(each.candidate.id, each.candidate.prompt) for each in found.choice.chosen)
+    return tuple(Reference(verdict.candidate.id, verdict.candidate.prompt) for verdict in reference_set.choice.chosen)

@@ -1,4 +1,4 @@
-"""The reports that steps leave in the studio, found by name and handed out by id."""
+"""The reports that steps write into the studio, listed by name and read by id."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-WHERE = {
+REPORT_KINDS = {
     "references": ("references", "report.html", "How the references were chosen"),
     "training": ("trainings", "report.html", "How the word was learned"),
     "render": ("renders", "render.html", "What was rendered"),
     "grid": ("grids", "grid.html", "What a knob does"),
 }
 """By kind, the folder in the studio, the file, and what it is."""
-MOST = 200
+MAX_REPORTS = 200
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; sandbox; frame-ancestors 'self'"
 """A report is a page that something else wrote: it may have its own style and pictures, and do nothing."""
 
 
 @dataclass(frozen=True)
-class Report:
+class ReportFile:
     id: str
     kind: str
     persona: str
@@ -30,22 +30,22 @@ class Report:
     at: datetime
 
 
-def reports(studio: Path) -> list[Report]:
-    """The newest first."""
-    found = sorted(_found(studio), key=lambda each: each.at, reverse=True)
-    return found[:MOST]
+def list_reports(studio: Path) -> list[ReportFile]:
+    """List the reports, the newest first."""
+    newest_first = sorted(_scan_reports(studio), key=lambda report: report.at, reverse=True)
+    return newest_first[:MAX_REPORTS]
 
 
-def report(studio: Path, wanted: str) -> Report | None:
-    return next((each for each in _found(studio) if each.id == wanted), None)
+def find_report(studio: Path, report_id: str) -> ReportFile | None:
+    return next((report for report in _scan_reports(studio) if report.id == report_id), None)
 
 
-def _found(studio: Path) -> Iterator[Report]:
-    for kind, (folder, name, what) in WHERE.items():
+def _scan_reports(studio: Path) -> Iterator[ReportFile]:
+    for kind, (folder, name, title) in REPORT_KINDS.items():
         for path in (studio / folder).glob(f"*/*/{name}"):
             try:
                 at = datetime.fromtimestamp(path.stat().st_mtime).astimezone()
             except OSError:
                 continue  # gone since the folder was listed
             inside = path.relative_to(studio).as_posix()
-            yield Report(hashlib.sha256(inside.encode()).hexdigest()[:16], kind, path.parts[-3], what, path, at)
+            yield ReportFile(hashlib.sha256(inside.encode()).hexdigest()[:16], kind, path.parts[-3], title, path, at)

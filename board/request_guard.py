@@ -1,4 +1,4 @@
-"""What stands before every page: whose name was called, from where, with which session, and with how much to say.
+"""Middleware: check Host, Origin, session and body size before any page.
 
 A page elsewhere may send a browser here with anything it likes. It cannot read our pages, so it does not know the token;
 it cannot make its own name ours, so the Host is another one; and its Origin is not this one.
@@ -22,9 +22,9 @@ TOKEN = "x-restage-token"
 ANYBODY = "anybody"
 """Whose token it is where nobody has to log in."""
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
-OPEN = ("/login", "/static/")
-READING = ("GET", "HEAD")
-LONGEST_BODY = 256 * 1024
+OPEN_PATHS = ("/login", "/static/")
+SAFE_METHODS = ("GET", "HEAD")
+MAX_BODY_BYTES = 256 * 1024
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; font-src 'self';"
     " frame-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -42,11 +42,11 @@ HEADERS = {
 """Unless a page says otherwise itself."""
 
 
-class Guard:
+class RequestGuard:
     def __init__(self, app: ASGIApp, sessions: Sessions, names: Collection[str]) -> None:
         self._app = app
         self._sessions = sessions
-        self._names = {_bare(name) for name in (*LOOPBACK, *names)}
+        self._names = {_bare_host(name) for name in (*LOOPBACK, *names)}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -56,47 +56,47 @@ class Guard:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        session = _session(headers)
+        session = _session_cookie(headers)
         scope.setdefault("state", {})["session"] = session
-        answer = self._refusal(scope, headers, session)
+        answer = self._refuse_request(scope, headers, session)
         if answer is not None:
             await answer(scope, receive, _with_headers(send))
             return
-        await self._app(scope, _measured(receive), _with_headers(send))
+        await self._app(scope, _limit_body(receive), _with_headers(send))
 
-    def _refusal(self, scope: Scope, headers: Headers, session: str) -> Response | None:
-        """Why this goes no further; None where it may."""
+    def _refuse_request(self, scope: Scope, headers: Headers, session: str) -> Response | None:
+        """Return the response that refuses this request; None if it is allowed."""
         path, method = scope["path"], scope["method"]
         if not self._is_called_by_name(headers.getlist("host")):
-            return _no(
+            return _refusal_response(
                 path, 421, "this address is not one of this board: open it as it was printed, or see [board] names"
             )
-        if int(_number(headers.get("content-length"))) > LONGEST_BODY:
-            return _no(path, 413, "that is more than a post can hold: send less")
-        if not path.startswith(OPEN) and self._sessions.needed and not self._sessions.holds(session):
-            if method in READING and not path.startswith("/api/") and "text/html" in headers.get("accept", ""):
+        if int(_decimal_digits(headers.get("content-length"))) > MAX_BODY_BYTES:
+            return _refusal_response(path, 413, "that is more than a post can hold: send less")
+        if not path.startswith(OPEN_PATHS) and self._sessions.needs_password and not self._sessions.is_open(session):
+            if method in SAFE_METHODS and not path.startswith("/api/") and "text/html" in headers.get("accept", ""):
                 return RedirectResponse(f"/login?next={quote(path, safe='/')}", 303)
-            return _no(path, 401, "you are not logged in: open the board again")
-        if method in READING:
+            return _refusal_response(path, 401, "you are not logged in: open the board again")
+        if method in SAFE_METHODS:
             return None
         if not _is_from_here(headers):
-            return _no(path, 403, "another page sent this: use the board itself")
+            return _refusal_response(path, 403, "another page sent this: use the board itself")
         # Forms carry the token inside, where their own routes look for it.
-        if path.startswith("/api/") and not self._sessions.is_token(headers.get(TOKEN, ""), self.owner(session)):
-            return _no(path, 403, "the page is too old for this change: load it again")
+        if path.startswith("/api/") and not self._sessions.is_token(headers.get(TOKEN, ""), self.token_owner(session)):
+            return _refusal_response(path, 403, "the page is too old for this change: load it again")
         return None
 
-    def owner(self, session: str) -> str:
-        return session if self._sessions.needed else ANYBODY
+    def token_owner(self, session: str) -> str:
+        return session if self._sessions.needs_password else ANYBODY
 
     def _is_called_by_name(self, hosts: Iterable[str]) -> bool:
-        """Numbers cannot be turned to another machine by whoever owns a name, so they need no list."""
-        given = list(hosts)
-        name = _bare(given[0]) if len(given) == 1 else ""
+        """Tell whether the Host is ours. Numbers need no list: no name's owner can point them elsewhere."""
+        host_list = list(hosts)
+        name = _bare_host(host_list[0]) if len(host_list) == 1 else ""
         return name in self._names or _is_number(name)
 
 
-def _session(headers: Headers) -> str:
+def _session_cookie(headers: Headers) -> str:
     try:
         cookie = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
     except CookieError:
@@ -105,7 +105,7 @@ def _session(headers: Headers) -> str:
 
 
 def _is_from_here(headers: Headers) -> bool:
-    """By the Origin, which browsers send with every change; what is no browser has no cookies that others could use."""
+    """Check the Origin, which browsers send with every change; other programs have no cookies to misuse."""
     origin = headers.get("origin")
     if origin is None:
         return headers.get("sec-fetch-site", "same-origin") in ("same-origin", "none")
@@ -115,8 +115,8 @@ def _is_from_here(headers: Headers) -> bool:
         return False
 
 
-def _bare(host: str) -> str:
-    """A host without its port, small and without brackets."""
+def _bare_host(host: str) -> str:
+    """Return a host in lower case, without its port and brackets."""
     host = host.strip().lower().rstrip(".")
     if host.startswith("["):
         return host[1:].partition("]")[0]
@@ -131,33 +131,37 @@ def _is_number(name: str) -> bool:
     return True
 
 
-def _number(text: str | None) -> str:
+def _decimal_digits(text: str | None) -> str:
     return text if text and text.isascii() and text.isdecimal() and len(text) < 16 else "0"
 
 
-def _no(path: str, status: int, why: str) -> Response:
-    return JSONResponse({"problem": why}, status) if path.startswith("/api/") else PlainTextResponse(why + "\n", status)
+def _refusal_response(path: str, status: int, reason: str) -> Response:
+    return (
+        JSONResponse({"problem": reason}, status)
+        if path.startswith("/api/")
+        else PlainTextResponse(reason + "\n", status)
+    )
 
 
-def _measured(receive: Receive) -> Receive:
-    """No more of a body than anything here needs, whatever its head said."""
+def _limit_body(receive: Receive) -> Receive:
+    """Limit the body to the largest size that anything here needs, whatever its header says."""
     got = 0
 
-    async def some() -> Message:
+    async def receive_limited() -> Message:
         nonlocal got
         message = await receive()
         got += len(message.get("body", b""))
-        return {"type": "http.disconnect"} if got > LONGEST_BODY else message
+        return {"type": "http.disconnect"} if got > MAX_BODY_BYTES else message
 
-    return some
+    return receive_limited
 
 
 def _with_headers(send: Send) -> Send:
-    async def told(message: Message) -> None:
+    async def send_with_headers(message: Message) -> None:
         if message["type"] == "http.response.start":
             headers = MutableHeaders(scope=message)
             for name, value in HEADERS.items():
                 headers.setdefault(name, value)
         await send(message)
 
-    return told
+    return send_with_headers

@@ -1,4 +1,4 @@
-"""Small copies of pictures, made when somebody looks at them and kept in the studio's cache."""
+"""Small copies of pictures, made on request and kept in the studio's cache."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Literal, get_args
 
 from PIL import Image
 
-from models.picture.reading import open_picture, rgb
-from models.system.files import write
+from models.picture.reading import convert_to_rgb, open_picture
+from models.system.files import write_file
 
 Width = Literal[96, 240, 480, 1080]
 WIDTHS: tuple[int, ...] = get_args(Width)
@@ -19,26 +19,26 @@ ID = r"^[0-9a-f]{8,64}$"
 QUALITY = 84
 
 
-class Thumbs:
-    """Named by what they show, so one never has to be made again."""
+class PictureThumbnails:
+    """Thumbnails, named by their picture's hash, so that none has to be made again."""
 
     def __init__(self, studio: Path) -> None:
         self.folder = studio / "cache" / "thumbs"
         self._turns = BoundedSemaphore(2)  # a page asks for dozens at once, and each takes memory
 
-    def thumb(self, source: Path, name: str, width: Width) -> Path:
-        """The file of a copy so many pixels wide; `name` is the hash of the picture or of what made it."""
+    def thumbnail_file(self, source: Path, name: str, width: Width) -> Path:
+        """Return the file of a copy of this width; `name` is the hash of the picture or of its shot."""
         assert re.match(ID, name), "a name is never a path"
         path = self.folder / name[:2] / f"{name}-{width}.webp"
         if not path.is_file():
             with self._turns:
                 if not path.is_file():
-                    write(path, _small(source, width))
+                    write_file(path, _encode_thumbnail(source, width))
         return path
 
 
-def _small(source: Path, width: int) -> bytes:
-    image = rgb(open_picture(source))
+def _encode_thumbnail(source: Path, width: int) -> bytes:
+    image = convert_to_rgb(open_picture(source))
     if image.width != width:
         # Pictures of a small model are tiny; enlarged by the browser they would be smeared in its own way.
         way = Image.Resampling.LANCZOS

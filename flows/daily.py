@@ -1,7 +1,7 @@
-"""Daily: what is due becomes posts for review, and what is approved and due goes out.
+"""Daily: render what is due into posts for review, and publish what is approved and due.
 
-`daily` is the whole way, the same for the command and for Prefect (`flow()`). A persona whose pictures cannot be made
-today still publishes what was approved before.
+`run_daily` does all of it, for the command and for Prefect (`flow()`). If a persona's pictures cannot be made today, what
+was approved before is still published.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flows.publish import publish
-from flows.serving.serve import places
+from flows.publish import publish_due
+from flows.serving.serve import find_addresses
 from models.system.errors import UserError
 from tasks import step
 from tasks.calendar import daily_runs
@@ -24,146 +24,148 @@ from tasks.posts import post_store, review
 from tasks.posts.post import Post
 from tasks.publish import notify
 from tasks.publish import report as receipts
-from tasks.publish.publish import Report
+from tasks.publish.publish import PublishReport
 from tasks.render import due_posts as rendering_step
 from tasks.render import report as report_render
-from tasks.render.due_posts import Span
-from tasks.render.results import Render
-from tasks.settings.settings import Loaded
+from tasks.render.due_posts import DateSpan
+from tasks.render.results import RenderResult
+from tasks.settings.settings import LoadedSettings
 from tasks.store.store import Store
 
 if TYPE_CHECKING:
     from prefect import Flow
 
-BY = "review.automatic"
+AUTOMATIC_ACTOR = "review.automatic"
 
 
 @dataclass
-class Outcome:
-    """What a day brought."""
+class DailyResult:
+    """The result of one daily run."""
 
     persona: str
-    rendered: Render | None = None
+    rendered: RenderResult | None = None
     page: Path | None = None
     approved: Sequence[Post] = ()
-    """Without a person, as the settings allow."""
-    published: Report = field(default_factory=Report)
+    """Posts approved without a person, as the settings allow."""
+    published: PublishReport = field(default_factory=PublishReport)
     problems: list[str] = field(default_factory=list)
 
     @property
-    def made(self) -> list[Post]:
-        return [each.post for each in self.rendered.posts if each.fresh] if self.rendered else []
+    def new_posts(self) -> list[Post]:
+        return [rendered.post for rendered in self.rendered.posts if rendered.fresh] if self.rendered else []
 
     @property
     def to_review(self) -> list[Post]:
-        """The new ones that wait for a person."""
-        done = {post.id for post in self.approved}
-        return [post for post in self.made if post.state == "awaiting review" and post.id not in done]
+        """New posts that wait for a person."""
+        approved_ids = {post.id for post in self.approved}
+        return [post for post in self.new_posts if post.state == "awaiting review" and post.id not in approved_ids]
 
     @property
     def failures(self) -> list[str]:
-        """What the run has to end as failed for."""
+        """Reasons for which the run must end as failed."""
         return [*self.problems, *self.published.in_need]
 
 
-def daily(persona: str, loaded: Loaded, dry_run: bool = False, now: datetime | None = None) -> Outcome:
+def run_daily(persona: str, loaded: LoadedSettings, dry_run: bool = False, now: datetime | None = None) -> DailyResult:
     """Render what is due, leave it for review, publish what is approved and due. A dry run publishes to disk only."""
-    loaded = loaded.at(now)
-    done, broken = Outcome(persona), None
+    loaded = loaded.with_clock_at(now)
+    result, broken = DailyResult(persona), None
     try:
         if is_due(persona, loaded):
-            make(done, loaded)
+            render_due(result, loaded)
     except UserError as error:
-        done.problems.append(str(error))
+        result.problems.append(str(error))
     except Exception as error:  # a fault of a driver or of ours must not keep back what was approved before
-        done.problems.append(f"rendering broke off ({type(error).__name__}: {error})")
+        result.problems.append(f"rendering broke off ({type(error).__name__}: {error})")
         broken = error
     try:
-        done.published = publish(loaded, persona, dry_run=dry_run)
+        result.published = publish_due(loaded, persona, dry_run=dry_run)
     except UserError as error:
-        done.problems.append(str(error))
-    tell(done, loaded)
+        result.problems.append(str(error))
+    announce_result(result, loaded)
     if broken:
         raise broken
-    return done
+    return result
 
 
-def is_due(persona: str, loaded: Loaded) -> bool:
-    """Whether there is anything to render. Where not, the run ends before it has loaded what renders, which takes seconds."""
-    who = personas.find(persona, loaded.folder)
+def is_due(persona: str, loaded: LoadedSettings) -> bool:
+    """Tell whether there is anything to render. If not, the run does not load the rendering code, which takes seconds."""
+    loaded_persona = personas.find_persona(persona, loaded.folder)
     with closing(Store.open(loaded.database, loaded.studio, clock=loaded.clock)) as store:
-        found = rendering_step.scope(who, store, Span(), loaded.clock())
-    return bool(found.jobs or found.problems)
+        render_plan = rendering_step.plan_render(loaded_persona, store, DateSpan(), loaded.clock())
+    return bool(render_plan.jobs or render_plan.problems)
 
 
-def make(done: Outcome, loaded: Loaded) -> None:
-    from flows.render import render
+def render_due(result: DailyResult, loaded: LoadedSettings) -> None:
+    from flows.render import render_posts
 
-    made = render(done.persona, loaded)
-    done.rendered, done.page = made.render, made.page
-    done.problems += made.render.failures
-    done.approved = approve(done.to_review, loaded)
+    outcome = render_posts(result.persona, loaded)
+    result.rendered, result.page = outcome.render_posts, outcome.page
+    result.problems += outcome.render_posts.failures
+    result.approved = approve_automatically(result.to_review, loaded)
 
 
-def approve(made: Sequence[Post], loaded: Loaded) -> list[Post]:
-    """Nobody's look is replaced unless its owner said so in the settings."""
-    if not loaded.settings.review.automatic or not made:
+def approve_automatically(posts: Sequence[Post], loaded: LoadedSettings) -> list[Post]:
+    """Approve new posts without a person, only if the owner has switched that on in the settings."""
+    if not loaded.settings.review.automatic or not posts:
         return []
     with closing(Store.open(loaded.database, loaded.studio, clock=loaded.clock)) as store:
-        return review.approve_all(store, made, BY)[0]
+        return review.approve_all(store, posts, AUTOMATIC_ACTOR)[0]
 
 
 @step.step("tell")
-def tell(done: Outcome, loaded: Loaded) -> None:
-    """Say what came of it: to who reviews, and on Prefect's page."""
-    if done.to_review:
-        notify.notify(loaded, [notify.waiting(len(done.to_review), done.persona)])
+def announce_result(result: DailyResult, loaded: LoadedSettings) -> None:
+    """Notify the reviewer, and show the result on Prefect's page."""
+    if result.to_review:
+        notify.notify(loaded, [notify.waiting(len(result.to_review), result.persona)])
     if step.in_flow_run():
-        said = [f"- {line}" for line in lines(done, loaded)]
-        if waiting_for_review(done, loaded) and (address := places(loaded).review):
-            said.append(f"- [The review page]({address})")
-        text = "\n\n".join([f"# {done.persona}", *said])
-        step.show(f"daily-{done.persona}", text, f"The day of {done.persona}")
+        items = [f"- {line}" for line in format_result(result, loaded)]
+        if waiting_for_review(result, loaded) and (address := find_addresses(loaded).review_url):
+            items.append(f"- [The review page]({address})")
+        text = "\n\n".join([f"# {result.persona}", *items])
+        step.publish_markdown(f"daily-{result.persona}", text, f"The day of {result.persona}")
 
 
-def lines(done: Outcome, loaded: Loaded) -> list[str]:
-    """What came of it, for a terminal."""
-    found = report_render.lines(done.rendered) if done.rendered else []
-    found += [f"{len(done.approved)} approved without a person"] if done.approved else []
-    found += receipts.lines(done.published) if done.published.outcomes or done.published.waiting else []
-    found += [f"{len(waiting)} to review: restage review"] if (waiting := waiting_for_review(done, loaded)) else []
-    return [*found, *done.problems] or ["nothing is due"]
+def format_result(result: DailyResult, loaded: LoadedSettings) -> list[str]:
+    """List the result as lines for a terminal."""
+    format_result = report_render.post_lines(result.rendered) if result.rendered else []
+    format_result += [f"{len(result.approved)} approved without a person"] if result.approved else []
+    format_result += receipts.lines(result.published) if result.published.outcomes or result.published.waiting else []
+    format_result += (
+        [f"{len(waiting)} to review: restage review"] if (waiting := waiting_for_review(result, loaded)) else []
+    )
+    return [*format_result, *result.problems] or ["nothing is due"]
 
 
-def waiting_for_review(done: Outcome, loaded: Loaded) -> list[Post]:
-    """Older ones too."""
+def waiting_for_review(result: DailyResult, loaded: LoadedSettings) -> list[Post]:
+    """Return all posts of the persona that await review, older ones too."""
     with closing(Store.open(loaded.database, loaded.studio, clock=loaded.clock)) as store:
-        return post_store.find(store, ["awaiting review"], persona=done.persona)
+        return post_store.find(store, ["awaiting review"], persona=result.persona)
 
 
-def summary(done: Outcome) -> dict[str, Any]:
-    """The same in a few values, for scripts and logs."""
+def summarize_result(result: DailyResult) -> dict[str, Any]:
+    """Return the result as a few values, for scripts and logs."""
     return {
-        "persona": done.persona,
-        "rendered": report_render.summary(done.rendered)["posts"] if done.rendered else [],
-        "approved": [post.id for post in done.approved],
-        "to review": [post.id for post in done.to_review],
-        "published": receipts.summary(done.published),
-        "problems": done.problems,
+        "persona": result.persona,
+        "rendered": report_render.render_summary(result.rendered)["posts"] if result.rendered else [],
+        "approved": [post.id for post in result.approved],
+        "to review": [post.id for post in result.to_review],
+        "published": receipts.summary(result.published),
+        "problems": result.problems,
     }
 
 
-def is_stale(persona: str, loaded: Loaded) -> bool:
-    """Whether this is a run by schedule whose time has passed by so long that the next one is due."""
+def is_stale(persona: str, loaded: LoadedSettings) -> bool:
+    """Tell whether this scheduled run is so late that the next one is already due."""
     start = step.scheduled_start()
-    return start is not None and daily_runs.daily(persona, loaded).superseded(start, loaded.clock())
+    return start is not None and daily_runs.daily_schedule(persona, loaded).is_superseded(start, loaded.clock())
 
 
 def flow() -> Flow[..., Any]:
-    """The same as a Prefect flow, for deployments."""
+    """Build the same run as a Prefect flow, for deployments."""
     from prefect import flow as prefect_flow
 
-    def run(persona: str, dry_run: bool = False, settings: str = "") -> str:
+    def run_flow(persona: str, dry_run: bool = False, settings: str = "") -> str:
         """Make what is due, leave it for review, and publish what is approved and due.
 
         Args:
@@ -171,14 +173,14 @@ def flow() -> Flow[..., Any]:
             dry_run: Write the posts to disk and leave them approved, whatever the settings say.
             settings: The settings file; empty takes settings.toml of the folder the worker runs in.
         """
-        from tasks.settings.settings import load
+        from tasks.settings.settings import load_settings
 
-        loaded = load(Path(settings) if settings else None)
+        loaded = load_settings(Path(settings) if settings else None)
         if is_stale(persona, loaded):
             return "a later run is due as well and does what this one would have done"
-        done = daily(persona, loaded, dry_run)
-        if done.failures:
-            raise RuntimeError("; ".join(done.failures))
-        return json.dumps(summary(done), ensure_ascii=False)
+        result = run_daily(persona, loaded, dry_run)
+        if result.failures:
+            raise RuntimeError("; ".join(result.failures))
+        return json.dumps(summarize_result(result), ensure_ascii=False)
 
-    return prefect_flow(name="daily", flow_run_name="day of {persona}", persist_result=False)(run)
+    return prefect_flow(name="daily", flow_run_name="day of {persona}", persist_result=False)(run_flow)

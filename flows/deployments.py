@@ -1,6 +1,6 @@
-"""The flows that Prefect knows: one table, and each flow as `flows.deployments.NAME`, which is how a run finds it.
+"""Table of the flows that Prefect knows. Each flow is also `flows.deployments.NAME`, which is how a run finds it.
 
-A flow is a module in `flows/` with a function `flow()`. One without its module is left out.
+A flow is a module in `flows/` with a function `flow()`. A flow whose module is missing is left out.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ SCHEDULED = "scheduled"
 
 
 @dataclass(frozen=True)
-class Known:
-    """A flow, and whether a schedule starts it: each persona's own, or one for all of them together."""
+class DeployedFlow:
+    """A flow, and whether a schedule starts it: one for each persona, or one for all of them together."""
 
     name: str
     scheduled: Literal["", "each", "together"] = ""
@@ -35,39 +35,39 @@ class Known:
         return f"{__name__}.{self.name}"
 
     @property
-    def is_there(self) -> bool:
+    def exists(self) -> bool:
         return find_spec(f"flows.{self.name}") is not None
 
 
-TABLE = (
-    Known("references"),
-    Known("train"),
-    Known("render"),
-    Known("publish", scheduled="together"),
-    Known("daily", scheduled="each"),
+FLOWS = (
+    DeployedFlow("references"),
+    DeployedFlow("train"),
+    DeployedFlow("render"),
+    DeployedFlow("publish", scheduled="together"),
+    DeployedFlow("daily", scheduled="each"),
 )
 
 
-def known() -> list[Known]:
-    """The flows that are there."""
-    return [each for each in TABLE if each.is_there]
+def deployed_flows() -> list[DeployedFlow]:
+    """List the flows whose modules exist."""
+    return [flow for flow in FLOWS if flow.exists]
 
 
-def flow(name: str, personas: tuple[str, ...] = ()) -> Flow[..., Any]:
-    """A flow whose form lets choose among these personas; any name where there are none."""
-    made: Flow[..., Any] = importlib.import_module(f"flows.{name}").flow()
-    words = made.fn.__annotations__
-    if personas and "persona" in words:
+def flow_for(name: str, personas: tuple[str, ...] = ()) -> Flow[..., Any]:
+    """Build a flow whose form offers these personas to choose from; any name if there are none."""
+    flow: Flow[..., Any] = importlib.import_module(f"flows.{name}").flow()
+    annotations = flow.fn.__annotations__
+    if personas and "persona" in annotations:
         # An empty name stands for all of them where that is what the flow takes by default.
-        default = made.parameters.properties["persona"].get("default")
+        default = flow.parameters.properties["persona"].get("default")
         choices = personas if default is None else tuple(dict.fromkeys((default, *personas)))
         # Not a Literal: of one name alone Prefect's form makes a field that cannot be filled in. The function is a new one
         # at each call, so nothing else sees this.
-        words["persona"] = Annotated[str, Field(json_schema_extra={"enum": list(choices)})]
-    return made
+        annotations["persona"] = Annotated[str, Field(json_schema_extra={"enum": list(choices)})]
+    return flow
 
 
 def __getattr__(name: str) -> Any:
-    if not any(each.name == name for each in TABLE):
+    if not any(flow.name == name for flow in FLOWS):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return flow(name)  # which persona there may be is checked where it is looked for
+    return flow_for(name)  # which persona there may be is checked where it is looked for

@@ -1,4 +1,4 @@
-"""Publish: what is approved and due, to where the settings say; or a trial of it, after which all is as it was."""
+"""Publish what is approved and due, to where the settings say; or rehearse it, and leave every post as it was."""
 
 from __future__ import annotations
 
@@ -14,48 +14,50 @@ from tasks.posts.states import IN_FLIGHT
 from tasks.publish import destinations, notify
 from tasks.publish import publish as step
 from tasks.publish import report as receipts
-from tasks.publish.publish import Outlets, Report, Run
-from tasks.publish.rehearsal import Rehearsal, trial
-from tasks.settings.settings import Loaded
+from tasks.publish.publish import Destinations, PublishReport, PublishRun
+from tasks.publish.rehearsal import StandInDestinations, trial
+from tasks.settings.settings import LoadedSettings
 from tasks.store.store import Store
 
 if TYPE_CHECKING:
     from prefect import Flow
 
 STAND_IN = "stand-in"
-PATIENCE = 200.0
-"""Seconds that a run stays for an answer: the first two looks at a commit that was not answered."""
+PATIENCE_SECONDS = 200.0
+"""Seconds that a run waits for an answer: long enough for the first two lookups of an unanswered commit."""
 
 
-def publish(
-    loaded: Loaded,
+def publish_due(
+    loaded: LoadedSettings,
     persona: str = "",
     *,
     dry_run: bool = False,
     to: str = "",
     post: str = "",
     at_once: bool = False,
-    patience: float = PATIENCE,
-) -> Report:
+    patience: float = PATIENCE_SECONDS,
+) -> PublishReport:
     """Publish. A dry run writes the posts to disk, and `to` a stand-in rehearses; both leave every post as it is."""
     with closing(Store.open(loaded.database, loaded.studio, clock=loaded.clock)) as store, ExitStack() as stack:
         if dry_run or to == STAND_IN:
             store = stack.enter_context(trial(store))
-        where: Outlets = destinations.Configured(loaded, dry_run)
+        targets: Destinations = destinations.ConfiguredDestinations(loaded, dry_run)
         if to == STAND_IN and not dry_run:
-            through: Literal["instagram", "graph"] = (
+            publisher: Literal["instagram", "graph"] = (
                 "graph" if loaded.settings.publishing.publisher == "graph" else "instagram"
             )
-            where = Rehearsal(loaded.studio, through, stack, loaded.clock)
-        rules = destinations.rules(loaded, "folder" if to == STAND_IN else where.name, at_once)
-        one = _one(store, post)
-        report = send(Run(store, loaded.studio, where, rules, persona, one, patience=patience, now=loaded.clock))
-    tell(report, loaded, trial=dry_run or to == STAND_IN)
+            targets = StandInDestinations(loaded.studio, publisher, stack, loaded.clock)
+        rules = destinations.rules(loaded, "folder" if to == STAND_IN else targets.name, at_once)
+        post_id = _approved_post_id(store, post)
+        report = send_posts(
+            PublishRun(store, loaded.studio, targets, rules, persona, post_id, patience=patience, now=loaded.clock)
+        )
+    report_run(report, loaded, trial=dry_run or to == STAND_IN)
     return report
 
 
-def aimed(loaded: Loaded, to: str) -> Loaded:
-    """With another publisher than the settings', for one run."""
+def with_publisher(loaded: LoadedSettings, to: str) -> LoadedSettings:
+    """Return the settings with another publisher, for one run."""
     if to in ("", STAND_IN):
         return loaded
     if to not in destinations.PUBLISHERS:
@@ -67,18 +69,18 @@ def aimed(loaded: Loaded, to: str) -> Loaded:
     return loaded.with_publisher(to)
 
 
-def _one(store: Store, post: str) -> str:
-    """The whole id of a post that may be named by a part of it."""
+def _approved_post_id(store: Store, post: str) -> str:
+    """Return the whole id of an approved post that may be named by a part of it."""
     if not post:
         return ""
-    found = post_store.get(store, post)
-    if found.state != "approved":
-        raise UserError(f"post {found.id} is {found.state}: only an approved one can be published")
-    return found.id
+    stored_post = post_store.get_post(store, post)
+    if stored_post.state != "approved":
+        raise UserError(f"post {stored_post.id} is {stored_post.state}: only an approved one can be published")
+    return stored_post.id
 
 
-def is_anything(loaded: Loaded, now: datetime) -> bool:
-    """Whether something may have to be sent, mended or looked for. A run every few minutes asks this and no more."""
+def has_work(loaded: LoadedSettings, now: datetime) -> bool:
+    """Tell whether any post may have to be sent, mended or looked up. A run every few minutes asks only this."""
     late = loaded.settings.publishing.late_days
     since = now - timedelta(days=late) if late else None
     with closing(Store.open(loaded.database, loaded.studio, clock=loaded.clock)) as store:
@@ -89,26 +91,28 @@ def is_anything(loaded: Loaded, now: datetime) -> bool:
 
 
 @steps.step("publish")
-def send(run: Run) -> Report:
-    """Never tried again from outside: what may be done again is, inside, and a commit may not."""
+def send_posts(run: PublishRun) -> PublishReport:
+    """Send the posts. This step is never retried from outside: it repeats inside what may be repeated, and never a commit."""
     return step.publish(run)
 
 
 @steps.step("report")
-def tell(report: Report, loaded: Loaded, trial: bool) -> None:
-    """To Prefect's page, and to whoever wants to know. A run by schedule that could do nothing is no news."""
+def report_run(report: PublishReport, loaded: LoadedSettings, trial: bool) -> None:
+    """Report to Prefect's page, and notify whoever wants it. A scheduled run that did nothing is not reported."""
     if steps.in_flow_run() and (report.outcomes or steps.scheduled_start() is None):
         title = "A trial of publishing" if trial else "What was published"
-        steps.show("publishing", receipts.markdown(report, loaded.studio), title)
+        steps.publish_markdown("publishing", receipts.markdown(report, loaded.studio), title)
     if not trial:
         notify.notify(loaded, notify.news(report.last))
 
 
 def flow() -> Flow[..., Any]:
-    """The same as a Prefect flow, for deployments."""
+    """Build the same run as a Prefect flow, for deployments."""
     from prefect import flow as prefect_flow
 
-    def run(persona: str = "", dry_run: bool = False, rehearse: bool = False, settings: str = "") -> dict[str, Any]:
+    def run_flow(
+        persona: str = "", dry_run: bool = False, rehearse: bool = False, settings: str = ""
+    ) -> dict[str, Any]:
         """Publish what is approved and due.
 
         Args:
@@ -117,12 +121,12 @@ def flow() -> Flow[..., Any]:
             rehearse: Go the whole way to a stand-in on this machine, and leave the posts approved.
             settings: The settings file; empty takes settings.toml of the folder the worker runs in.
         """
-        from tasks.settings.settings import load
+        from tasks.settings.settings import load_settings
 
-        loaded = load(Path(settings) if settings else None)
-        if steps.scheduled_start() and not is_anything(loaded, loaded.clock()):
-            return receipts.summary(Report())
-        report = publish(loaded, persona, dry_run=dry_run, to=STAND_IN if rehearse else "")
+        loaded = load_settings(Path(settings) if settings else None)
+        if steps.scheduled_start() and not has_work(loaded, loaded.clock()):
+            return receipts.summary(PublishReport())
+        report = publish_due(loaded, persona, dry_run=dry_run, to=STAND_IN if rehearse else "")
         return receipts.summary(report)
 
-    return prefect_flow(name="publish", persist_result=False)(run)
+    return prefect_flow(name="publish", persist_result=False)(run_flow)

@@ -1,6 +1,6 @@
-"""Render: what is due becomes candidates, and the best that passes the gates a post that awaits review.
+"""Render: make candidates of what is due, and turn the best that passes the gates into a post that awaits review.
 
-`render` is the whole way, the same for the command and for Prefect (`flow()`); what follows it are its steps.
+`render_posts` does all of it, for the command and for Prefect (`flow()`). The functions after it are its steps.
 """
 
 from __future__ import annotations
@@ -17,88 +17,99 @@ from tasks.persona import persona as personas
 from tasks.persona.persona import Persona
 from tasks.render import due_posts as rendering_step
 from tasks.render import report
-from tasks.render.candidates import Easel, Tried
-from tasks.render.due_posts import Scope, Span
-from tasks.render.results import Job, Render, Rendered
-from tasks.settings.settings import Loaded
+from tasks.render.candidates import CandidateRenderer, OccurrenceCandidates
+from tasks.render.due_posts import DateSpan, RenderPlan
+from tasks.render.results import RenderedPost, RenderJob, RenderResult
+from tasks.settings.settings import LoadedSettings
 from tasks.store.store import Store
 
 if TYPE_CHECKING:
     from prefect import Flow
 
 
-DUE = Span()
-"""Whatever is due by now and was not rendered."""
+DUE_NOW = DateSpan()
+"""Everything that is due by now and was not rendered."""
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What was rendered, and the page about it; None where there was nothing to show."""
+class RenderFlowResult:
+    """What was rendered, and the page about it; the page is None if there was nothing to show."""
 
-    render: Render
+    render_posts: RenderResult
     page: Path | None
 
 
-def render(
+def render_posts(
     persona: str,
-    loaded: Loaded,
-    span: Span = DUE,
+    loaded: LoadedSettings,
+    span: DateSpan = DUE_NOW,
     again: bool = False,
     candidates: int = 0,
     now: datetime | None = None,
-) -> Outcome:
+) -> RenderFlowResult:
     """Make posts of all that is due in the span, or until now. What has a post already is left alone.
 
     `again` also tries the drafts of which no candidate passed. `candidates` overrules the calendar and the settings.
     """
-    loaded = loaded.at(now)
-    who = personas.find(persona, loaded.folder)
-    found = look(who, loaded, span, loaded.clock(), again)
-    posts, problems, easel = list(found.there), list(found.problems), Easel(who, loaded, candidates)
-    for wave in rendering_step.waves(found.jobs):
-        tried = make(wave, easel)
-        posts += settle(tried, easel)
-        problems += easel.told()
-    posts.sort(key=lambda each: (each.post.content.when.astimezone(UTC), each.post.key))
+    loaded = loaded.with_clock_at(now)
+    loaded_persona = personas.find_persona(persona, loaded.folder)
+    render_plan = find_due(loaded_persona, loaded, span, loaded.clock(), again)
+    posts, problems, renderer = (
+        list(render_plan.there),
+        list(render_plan.problems),
+        CandidateRenderer(loaded_persona, loaded, candidates),
+    )
+    for wave in rendering_step.dependency_order(render_plan.jobs):
+        occurrences = render_candidates(wave, renderer)
+        posts += choose_and_store(occurrences, renderer)
+        problems += renderer.take_problems()
+    posts.sort(key=lambda rendered_post: (rendered_post.post.content.when.astimezone(UTC), rendered_post.post.key))
     problems = list(dict.fromkeys(problems))  # one shot may be due on several days
-    done = Render(who.name, who.token, posts, problems, [*found.notes, *easel.notes], easel.references)
-    return Outcome(done, tell(done, loaded) if posts or problems else None)
+    result = RenderResult(
+        loaded_persona.name,
+        loaded_persona.token,
+        posts,
+        problems,
+        [*render_plan.notes, *renderer.notes],
+        renderer.reference_paths,
+    )
+    return RenderFlowResult(result, write_report(result, loaded) if posts or problems else None)
 
 
 @step.step("plan")
-def look(who: Persona, loaded: Loaded, span: Span, now: datetime, again: bool) -> Scope:
-    """What is due and has no post, and which drafts wait for a picture."""
+def find_due(persona: Persona, loaded: LoadedSettings, span: DateSpan, now: datetime, again: bool) -> RenderPlan:
+    """Find what is due and has no post, and which drafts wait for a picture."""
     with closing(Store.open(loaded.database, loaded.studio, clock=loaded.clock)) as store:
-        return rendering_step.scope(who, store, span, now, again)
+        return rendering_step.plan_render(persona, store, span, now, again)
 
 
 @step.step("candidates", retries=1, gpu=True)
-def make(jobs: Sequence[Job], easel: Easel) -> list[Tried]:
-    """Candidates of all jobs together, and more of those of which none passed."""
-    return easel.try_out(jobs)
+def render_candidates(jobs: Sequence[RenderJob], renderer: CandidateRenderer) -> list[OccurrenceCandidates]:
+    """Render candidates of all jobs together, and more of those of which none passed."""
+    return renderer.render_candidates(jobs)
 
 
 @step.step("posts", retries=1, gpu=True)
-def settle(tried: Sequence[Tried], easel: Easel) -> list[Rendered]:
-    """Choose the best of each that is like no other post, finish it, and put it into the store."""
-    return easel.settle(tried)
+def choose_and_store(occurrences: Sequence[OccurrenceCandidates], renderer: CandidateRenderer) -> list[RenderedPost]:
+    """Choose the best candidate of each occurrence that resembles no other post, finish it, and store it."""
+    return renderer.choose_and_store(occurrences)
 
 
 @step.step("report")
-def tell(done: Render, loaded: Loaded) -> Path:
+def write_report(result: RenderResult, loaded: LoadedSettings) -> Path:
     """Write the page and the contact sheet; in Prefect, show them there too."""
-    page = report.report(done, loaded.studio)
+    page = report.write_report(result, loaded.studio)
     if step.in_flow_run():
-        text = report.markdown(done, page.with_name("sheet.png"))
-        step.show(f"render-{done.persona}", text, f"Posts of {done.persona}")
+        text = report.report_markdown(result, page.with_name("sheet.png"))
+        step.publish_markdown(f"render-{result.persona}", text, f"Posts of {result.persona}")
     return page
 
 
 def flow() -> Flow[..., Any]:
-    """The same as a Prefect flow, for deployments."""
+    """Build the same run as a Prefect flow, for deployments."""
     from prefect import flow as prefect_flow
 
-    def run(
+    def run_flow(
         persona: str, days: int = 0, since: str = "", until: str = "", again: bool = False, settings: str = ""
     ) -> str:
         """Make the posts of a persona that are due, for review.
@@ -111,16 +122,18 @@ def flow() -> Flow[..., Any]:
             again: Also try the shots again of which no candidate passed.
             settings: The settings file; empty takes settings.toml of the folder the worker runs in.
         """
-        from tasks.settings.settings import load
+        from tasks.settings.settings import load_settings
 
-        outcome = render(persona, load(Path(settings) if settings else None), Span(since, until, days), again)
-        if outcome.render.failures:
-            raise RuntimeError(_failed(outcome))
+        outcome = render_posts(
+            persona, load_settings(Path(settings) if settings else None), DateSpan(since, until, days), again
+        )
+        if outcome.render_posts.failures:
+            raise RuntimeError(_failure_message(outcome))
         return str(outcome.page or "nothing is due")
 
-    return prefect_flow(name="render", flow_run_name="posts of {persona}", persist_result=False)(run)
+    return prefect_flow(name="render", flow_run_name="posts of {persona}", persist_result=False)(run_flow)
 
 
-def _failed(outcome: Outcome) -> str:
-    """All else was rendered all the same."""
-    return "\n".join([*outcome.render.failures, f"the others are done: {outcome.page}"])
+def _failure_message(outcome: RenderFlowResult) -> str:
+    """List the failures, and say that the other posts were rendered all the same."""
+    return "\n".join([*outcome.render_posts.failures, f"the others are done: {outcome.page}"])

@@ -1,6 +1,6 @@
-"""Train: the word of a persona, learned from its references, looked at on the way, registered, reported.
+"""Train: learn the word of a persona from its references, evaluate it on the way, register it and report.
 
-`train` is the whole way, the same for the command and for Prefect (`flow()`); what follows it are its steps.
+`train_persona` does all of it, for the command and for Prefect (`flow()`). The functions after it are its steps.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from tasks import step
 from tasks.persona import persona as personas
 from tasks.persona.persona import Persona
 from tasks.pictures import generate
-from tasks.references.reference_set import ReferenceSet, Shelf, enough_rounds
-from tasks.settings.settings import Loaded
-from tasks.store.picture_files import Artifacts
+from tasks.references.reference_set import ReferenceSet, ReferenceSetStore, stop_rounds_reason
+from tasks.settings.settings import LoadedSettings
+from tasks.store.picture_files import PictureFiles
 from tasks.training import captions, plan, previews, register, report
-from tasks.training.evaluate import Judge
-from tasks.training.record import Desk, Lesson, Training
-from tasks.training.run import Eyes, learn, made
+from tasks.training.evaluate import PreviewEvaluator
+from tasks.training.record import TrainingPlan, TrainingRecord, TrainingStore
+from tasks.training.run import PreviewCallbacks, render_missing, train_embedding
 
 if TYPE_CHECKING:
     from prefect import Flow
@@ -34,141 +34,158 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """The training that is done, and the page about it."""
+class TrainingResult:
+    """The finished training, and the page about it."""
 
-    training: Training
+    training: TrainingRecord
     page: Path
 
 
-def train(persona: str, loaded: Loaded, use: bool = False, rounds: int = 0) -> Outcome:
-    """Teach the model the persona's word. The version becomes the current one if it is better or equal, or with `use`.
+def train_persona(persona: str, loaded: LoadedSettings, use: bool = False, rounds: int = 0) -> TrainingResult:
+    """Teach the model the persona's word. The version becomes the current one if it is no worse, or with `use`.
 
-    With several rounds, references are made again with what was learned, and learned from again, until that brings nothing.
+    With several rounds, references are made again with the new embedding and learned from again, as long as that helps.
     """
-    processes.join()
-    who = personas.find(persona, loaded.folder)
-    chosen = set_of(who, loaded)
-    knobs = loaded.settings.references.model_copy(update={"rounds": rounds or loaded.settings.references.rounds})
-    if knobs.rounds > 1 and processes.count() > 1:
+    processes.join_processes()
+    loaded_persona = personas.find_persona(persona, loaded.folder)
+    reference_set = current_references(loaded_persona, loaded)
+    settings = loaded.settings.references.model_copy(update={"rounds": rounds or loaded.settings.references.rounds})
+    if settings.rounds > 1 and processes.process_count() > 1:
         raise UserError("several processes learn one round together: leave --rounds and references.rounds at 1")
-    distances = [chosen.choice.figures.get("distance", 0.0)]
+    distances = [reference_set.choice.figures.get("distance", 0.0)]
     while True:
-        plan = prepare(who, chosen, loaded)
-        learned = invert(plan, who, loaded)
-        if not processes.leads():
+        plan = plan_training(loaded_persona, reference_set, loaded)
+        training = run_training(plan, loaded_persona, loaded)
+        if not processes.is_leader():
             raise SystemExit(0)  # the leading process does the rest
-        done = register_best(learned, who, loaded, use)
-        page = tell(done, loaded)
-        if enough_rounds(distances, knobs) or not done.current:  # a worse word makes worse references
-            return Outcome(done, page)
-        word = loaded.studio / done.best.word
-        chosen = references.references(who.name, loaded, word=word, round=len(distances) + 1).made
-        distances.append(chosen.choice.figures.get("distance", 0.0))
+        registered = register_best(training, loaded_persona, loaded, use)
+        page = write_report(registered, loaded)
+        if stop_rounds_reason(distances, settings) or not registered.current:  # a worse word makes worse references
+            return TrainingResult(registered, page)
+        embedding = loaded.studio / registered.best_point.word
+        reference_set = references.make_references(
+            loaded_persona.name, loaded, word=embedding, round=len(distances) + 1
+        ).reference_set
+        distances.append(reference_set.choice.figures.get("distance", 0.0))
 
 
-def set_of(who: Persona, loaded: Loaded) -> ReferenceSet:
-    """The references that are there."""
-    found = Shelf(loaded.studio, who.name).current()
-    if found is None:
-        raise UserError(f"{who.name} has no references yet: run restage references {who.name} first")
-    if found.token != who.token:
+def current_references(persona: Persona, loaded: LoadedSettings) -> ReferenceSet:
+    """Return the current reference set, or say how to make one."""
+    reference_set = ReferenceSetStore(loaded.studio, persona.name).current_set()
+    if reference_set is None:
+        raise UserError(f"{persona.name} has no references yet: run restage references {persona.name} first")
+    if reference_set.token != persona.token:
         raise UserError(
-            f"the references of {who.name} were chosen for {found.token}, and its file now says {who.token}: run restage"
-            f" references {who.name} again"
+            f"the references of {persona.name} were chosen for {reference_set.token}, and its file now says {persona.token}:"
+            f" run restage references {persona.name} again"
         )
-    return found
+    return reference_set
 
 
 @step.step("prepare", retries=1)
-def prepare(who: Persona, chosen: ReferenceSet, loaded: Loaded) -> Lesson:
-    """Captions, previews and every knob, as one record that names the training."""
-    knobs = loaded.settings.training
-    candidates = [verdict.candidate for verdict in chosen.choice.chosen]
-    kind, colon, place = knobs.captioner.partition(":")
-    captioning = captions.Captioning(knobs.captions, f"{kind}{colon}{loaded.place(place)}")
-    called = captions.captions(candidates, who, captioning, loaded.studio, loaded.settings.models.device)
-    source = generate.machine(loaded, who.model).source
-    looks = previews.previews(who, knobs.preview_seeds)
-    look = previews.preview_shots(who, looks, who.class_word, None, loaded)[0].as_dict()
+def plan_training(persona: Persona, reference_set: ReferenceSet, loaded: LoadedSettings) -> TrainingPlan:
+    """Collect captions, previews and all settings in one record that identifies the training."""
+    settings = loaded.settings.training
+    candidates = [verdict.candidate for verdict in reference_set.choice.chosen]
+    kind, colon, place = settings.captioner.partition(":")
+    captioning = captions.CaptionSettings(settings.captions, f"{kind}{colon}{loaded.resolve_path(place)}")
+    picture_captions = captions.caption_pictures(
+        candidates, persona, captioning, loaded.studio, loaded.settings.models.device
+    )
+    source = generate.model_setup(loaded, persona.model).source
+    preview_texts = previews.list_previews(persona, settings.preview_seeds)
+    shot_values = previews.preview_shots(persona, preview_texts, persona.class_word, None, loaded)[0].as_dict()
     for name in ("prompt", "seed", "model", "embeddings"):
-        look.pop(name)
-    return plan.lesson(chosen, who, called, looks, source, look, loaded)
+        shot_values.pop(name)
+    return plan.plan_training(reference_set, persona, picture_captions, preview_texts, source, shot_values, loaded)
 
 
 @step.step("train", retries=1, gpu=True)
-def invert(plan: Lesson, who: Persona, loaded: Loaded) -> Training:
-    """Learn, saved as it goes; a training that was stopped goes on, one that is over is left alone."""
-    known = Desk(loaded.studio, who.name).get(plan)
-    if known.over:
-        return known
-    machine = generate.machine(loaded, who.model)
-    if not processes.leads():  # it computes its share and looks at nothing
-        return learn(plan, renderer.load(machine.source, machine.options), None, loaded.studio)
-    with _alone(plan, loaded):
-        return _taught(plan, who, machine, loaded)
+def run_training(plan: TrainingPlan, persona: Persona, loaded: LoadedSettings) -> TrainingRecord:
+    """Train and save along the way. A stopped training continues; a finished one is left alone."""
+    record = TrainingStore(loaded.studio, persona.name).load_or_new(plan)
+    if record.is_over:
+        return record
+    machine = generate.model_setup(loaded, persona.model)
+    if not processes.is_leader():  # it computes its share and looks at nothing
+        return train_embedding(plan, renderer.load_renderer(machine.source, machine.options), None, loaded.studio)
+    with _exclusive_training(plan, loaded):
+        return _train_and_evaluate(plan, persona, machine, loaded)
 
 
 @contextmanager
-def _alone(plan: Lesson, loaded: Loaded) -> Iterator[None]:
-    """Two that learn the same would each undo what the other wrote down."""
-    place = Desk(loaded.studio, plan.persona).place(plan.id)
+def _exclusive_training(plan: TrainingPlan, loaded: LoadedSettings) -> Iterator[None]:
+    """Hold the lock of this training, because two runs of the same one would overwrite each other's files."""
+    folder = TrainingStore(loaded.studio, plan.persona).training_folder(plan.id)
     try:
-        with file_lock.hold(place / ".lock", {"persona": plan.persona}):
+        with file_lock.hold_lock(folder / ".lock", {"persona": plan.persona}):
             yield
-    except file_lock.HeldError as held:
+    except file_lock.LockHeldError as error:
         raise UserError(
-            f"{plan.persona} is being trained already, by process {held.said.get('pid', 'unknown')}: wait for it, or stop"
+            f"{plan.persona} is being trained already, by process {error.holder.get('pid', 'unknown')}: wait for it, or stop"
             " it and run this again, which goes on from its last checkpoint"
         ) from None
 
 
-def _taught(plan: Lesson, who: Persona, machine: generate.Machine, loaded: Loaded) -> Training:
-    artifacts, model = Artifacts(loaded.studio), renderer.load(machine.source, machine.options)
-    baseline = made(model, previews.preview_shots(who, plan.previews, who.class_word, None, loaded), artifacts)
-    judge = Judge(plan, baseline, loaded)
+def _train_and_evaluate(
+    plan: TrainingPlan, persona: Persona, machine: generate.ModelSetup, loaded: LoadedSettings
+) -> TrainingRecord:
+    artifacts, model = PictureFiles(loaded.studio), renderer.load_renderer(machine.source, machine.options)
+    baseline = render_missing(
+        model, previews.preview_shots(persona, plan.previews, persona.class_word, None, loaded), artifacts
+    )
+    judge = PreviewEvaluator(plan, baseline, loaded)
 
-    def shots(word: Path | None) -> list[Shot]:
-        return previews.preview_shots(who, plan.previews, who.token, word, loaded)
+    def preview_shots(embedding: Path | None) -> list[Shot]:
+        return previews.preview_shots(persona, plan.previews, persona.token, embedding, loaded)
 
-    return learn(plan, model, Eyes(shots, judge.measure, baseline, judge.yardstick.ends()), loaded.studio)
+    return train_embedding(
+        plan,
+        model,
+        PreviewCallbacks(preview_shots, judge.measure_pictures, baseline, judge.word_measurer.scale_ends()),
+        loaded.studio,
+    )
 
 
 @step.step("register")
-def register_best(training: Training, who: Persona, loaded: Loaded, use: bool) -> Training:
-    """Give the kept word a version; it becomes the current one where it is no worse than that."""
+def register_best(training: TrainingRecord, persona: Persona, loaded: LoadedSettings, use: bool) -> TrainingRecord:
+    """Give the saved embedding a version, and make it current if it is no worse than the current one."""
     if training.version is not None and not use:
         return training
-    return register.register(training, loaded, use, lambda word: again(training.lesson, who, word, loaded))
+    return register.register_training(
+        training, loaded, use, lambda embedding: score_version(training.lesson, persona, embedding, loaded)
+    )
 
 
-def again(plan: Lesson, who: Persona, word: Path, loaded: Loaded) -> float:
-    """The score of another version in the previews of this training."""
-    machine, artifacts = generate.machine(loaded, who.model), Artifacts(loaded.studio)
+def score_version(plan: TrainingPlan, persona: Persona, embedding: Path, loaded: LoadedSettings) -> float:
+    """Score another version on the previews of this training."""
+    machine, artifacts = generate.model_setup(loaded, persona.model), PictureFiles(loaded.studio)
     shots = [
-        previews.preview_shots(who, plan.previews, subject, file, loaded)
-        for subject, file in ((who.class_word, None), (who.token, word))
+        previews.preview_shots(persona, plan.previews, subject, file, loaded)
+        for subject, file in ((persona.class_word, None), (persona.token, embedding))
     ]
-    generate.generate([shot for each in shots for shot in each], machine, artifacts, "previews of the current version")
-    baseline, pictures = ([artifacts.name(shot.id) for shot in each] for each in shots)
-    return Judge(plan, baseline, loaded).measure(pictures).score
+    generate.generate_pictures(
+        [shot for group in shots for shot in group], machine, artifacts, "previews of the current version"
+    )
+    baseline, pictures = ([artifacts.relative_path(shot.id) for shot in group] for group in shots)
+    return PreviewEvaluator(plan, baseline, loaded).measure_pictures(pictures).score
 
 
 @step.step("report")
-def tell(training: Training, loaded: Loaded) -> Path:
+def write_report(training: TrainingRecord, loaded: LoadedSettings) -> Path:
     """Write the page and the grid; in Prefect, show them there too."""
-    page = report.report(training, loaded.studio)
+    page = report.write_report(training, loaded.studio)
     if step.in_flow_run():
-        text = report.markdown(training, page.with_name("grid.png"))
-        step.show(f"training-{training.lesson.persona}", text, f"Training of {training.lesson.token}")
+        text = report.as_markdown(training, page.with_name("grid.png"))
+        step.publish_markdown(f"training-{training.lesson.persona}", text, f"Training of {training.lesson.token}")
     return page
 
 
 def flow() -> Flow[..., Any]:
-    """The same as a Prefect flow, for deployments."""
+    """Build the same run as a Prefect flow, for deployments."""
     from prefect import flow as prefect_flow
 
-    def run(persona: str, use: bool = False, rounds: int = 0, settings: str = "") -> str:
+    def run_flow(persona: str, use: bool = False, rounds: int = 0, settings: str = "") -> str:
         """Teach the model the word of a persona.
 
         Args:
@@ -177,8 +194,8 @@ def flow() -> Flow[..., Any]:
             rounds: How often references are made and learned from, each time with what was learned; 0: settings.toml's.
             settings: The settings file; empty takes settings.toml of the folder the worker runs in.
         """
-        from tasks.settings.settings import load
+        from tasks.settings.settings import load_settings
 
-        return str(train(persona, load(Path(settings) if settings else None), use, rounds).page)
+        return str(train_persona(persona, load_settings(Path(settings) if settings else None), use, rounds).page)
 
-    return prefect_flow(name="train", flow_run_name="training of {persona}", persist_result=False)(run)
+    return prefect_flow(name="train", flow_run_name="training of {persona}", persist_result=False)(run_flow)

@@ -1,4 +1,4 @@
-"""The time. Code asks a clock that it was given; the machine's own is named at the edges, and in tests there is another."""
+"""The time. Code is given a clock to ask; only the edges name the machine's own clock, and tests use another."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 
 Clock = Callable[[], datetime]
 
-CLOCK_DIFFERENCE = timedelta(minutes=20)
-"""By so much the clocks of two machines may differ. A stamp further ahead comes from a wrong clock and counts for nothing."""
+MAX_CLOCK_DIFFERENCE = timedelta(minutes=20)
+"""Allowed difference between the clocks of two machines. A stamp further ahead comes from a wrong clock and is ignored."""
 
 
 def system_clock() -> datetime:
@@ -16,11 +16,11 @@ def system_clock() -> datetime:
 
 
 def clock_set_to(moment: datetime) -> Clock:
-    """Give a clock that shows this moment now, and goes on from there."""
+    """Return a clock that shows this moment now and runs on from there."""
     ahead = moment - system_clock()
     return lambda: system_clock() + ahead
 
 
 def is_from_a_wrong_clock(stamp: datetime, now: datetime) -> bool:
     """Tell whether a stamp lies in the future."""
-    return stamp > now + CLOCK_DIFFERENCE
+    return stamp > now + MAX_CLOCK_DIFFERENCE

@@ -1,6 +1,6 @@
 """Steps of a flow: Prefect tasks inside a flow run, plain calls outside of one, so that a command needs no server.
 
-Prefect is imported only where a flow runs, because that takes seconds.
+Prefect is imported only where a flow runs, because the import takes seconds.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ R = TypeVar("R")
 LOG = logging.getLogger("restage.steps")
 RETRY_SECONDS = 5
 LEASE_SECONDS = 120
-SETTLE = 0.1
-"""Seconds in which Prefect's server writes down what the flow just did. Asked for a slot meanwhile, its SQLite says that it
-is locked, and Prefect's client asks again after two seconds."""
-GPU = "gpu"
+SETTLE_SECONDS = 0.1
+"""Seconds in which Prefect's server stores what the flow just did. A request for a slot in that time finds its SQLite locked,
+and Prefect's client retries only after two seconds."""
+GPU_LIMIT = "gpu"
 """The global concurrency limit that keeps two flows from using one GPU at once."""
 
 
 def in_flow_run() -> bool:
-    """Whether a Prefect flow is what calls."""
+    """Tell whether this code runs inside a Prefect flow run."""
     if "prefect" not in sys.modules:
         return False
     from prefect.context import FlowRunContext
@@ -39,7 +39,7 @@ def in_flow_run() -> bool:
 
 
 def scheduled_start() -> datetime | None:
-    """When this run should have started, if a schedule starts it and not a person."""
+    """Return when this run should have started, or None if a person started it."""
     if not in_flow_run():
         return None
     from prefect.context import FlowRunContext
@@ -50,37 +50,37 @@ def scheduled_start() -> datetime | None:
 
 
 def step(name: str, retries: int = 0, gpu: bool = False) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Make a function a step: in a flow run a task with that name, tried again where trying again can help."""
+    """Make a function a step: a Prefect task with that name in a flow run, retried where retrying can help."""
 
-    def around(function: Callable[P, R]) -> Callable[P, R]:
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
         @wraps(function)
-        def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        def run_step(*args: P.args, **kwargs: P.kwargs) -> R:
             if not in_flow_run():
                 return function(*args, **kwargs)
             from prefect import task
             from prefect.cache_policies import NO_CACHE
 
-            def work() -> R:  # takes nothing: Prefect would walk through all that it is given, pictures included
+            def run_function() -> R:  # without arguments: Prefect would inspect all of them, pictures included
                 return function(*args, **kwargs)
 
-            known = task(
+            prefect_task = task(
                 name=name,
                 retries=retries,
                 retry_delay_seconds=RETRY_SECONDS,
-                retry_condition_fn=_may_help,
+                retry_condition_fn=_is_retryable,
                 cache_policy=NO_CACHE,
                 persist_result=False,
-            )(work)
-            with _slot(gpu):
-                return known()
+            )(run_function)
+            with _gpu_slot(gpu):
+                return prefect_task()
 
-        return call
+        return run_step
 
-    return around
+    return decorate
 
 
-def _may_help(task: Any, run: Any, state: Any) -> bool:
-    """A mistake in a file is there the second time as well."""
+def _is_retryable(task: Any, run: Any, state: Any) -> bool:
+    """Tell whether a retry can help. It cannot fix a user's mistake."""
     return not isinstance(state.data if isinstance(state.data, BaseException) else _error_of(state), UserError)
 
 
@@ -93,24 +93,24 @@ def _error_of(state: Any) -> BaseException | None:
 
 
 @contextmanager
-def _slot(wanted: bool) -> Iterator[None]:
-    if not wanted:
+def _gpu_slot(gpu: bool) -> Iterator[None]:
+    if not gpu:
         yield
         return
     from prefect.concurrency.sync import concurrency
 
-    time.sleep(SETTLE)
-    # A killed run holds its place no longer than this.
-    with concurrency(GPU, occupy=1, strict=False, lease_duration=LEASE_SECONDS):
+    time.sleep(SETTLE_SECONDS)
+    # A killed run holds the GPU no longer than this.
+    with concurrency(GPU_LIMIT, occupy=1, strict=False, lease_duration=LEASE_SECONDS):
         yield
 
 
-def show(key: str, markdown: str, description: str) -> None:
-    """In a flow run, an artifact for Prefect's page; nothing elsewhere. Without it the run has done its work all the same."""
+def publish_markdown(key: str, markdown: str, description: str) -> None:
+    """Show a text on Prefect's page in a flow run, and do nothing elsewhere. A failure is only logged."""
     if in_flow_run():
         from prefect.artifacts import create_markdown_artifact
 
-        key = re.sub(r"[^a-z0-9]+", "-", key.lower()).strip("-")  # Prefect takes nothing else
+        key = re.sub(r"[^a-z0-9]+", "-", key.lower()).strip("-")  # Prefect allows no other characters
         try:
             create_markdown_artifact(key=key, markdown=markdown, description=description)
         except Exception as error:

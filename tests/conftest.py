@@ -5,22 +5,47 @@ import os
 # Before any library reads them. Tiny models are quicker on one thread, and processes that tests start must match.
 os.environ |= {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "TERM": "dumb"}
 
+import time
+from datetime import datetime, timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from models.picture.shot import Shot
 from models.sdxl import locate
-from models.sdxl.locate import Source
+from models.sdxl.locate import ModelSource
 from models.sdxl.pipeline import Options
-from models.sdxl.renderer import Model
+from models.sdxl.renderer import Renderer
 from tests.support import tiny
 from tests.support.stores import opened, server, store, url  # noqa: F401
 
 # A test that takes longer beside others has not failed.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--clock", default="", help="run the tests at this time in Berlin, such as 2027-03-28T01:45 or +40 days"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if text := config.getoption("--clock"):
+        set_the_clock(text)
+
+
+def set_the_clock(text: str) -> None:
+    """Let this process believe in another time, and live in Berlin, where clocks change twice a year."""
+    import time_machine
+
+    os.environ["TZ"] = "Europe/Berlin"
+    time.tzset()
+    days = text.removeprefix("+").removesuffix(" days")
+    when = datetime.now() + timedelta(days=int(days)) if text.startswith("+") else datetime.fromisoformat(text)
+    time_machine.travel(when.replace(tzinfo=ZoneInfo("Europe/Berlin")), tick=True).start()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -48,23 +73,23 @@ def sd1_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def sdxl(sdxl_folder: Path) -> Source:
-    return locate.locate(str(sdxl_folder))
+def sdxl(sdxl_folder: Path) -> ModelSource:
+    return locate.locate_model(str(sdxl_folder))
 
 
 @pytest.fixture(scope="session")
-def sd1(sd1_folder: Path) -> Source:
-    return locate.locate(str(sd1_folder))
+def sd1(sd1_folder: Path) -> ModelSource:
+    return locate.locate_model(str(sd1_folder))
 
 
 @pytest.fixture(scope="session")
-def model(sdxl: Source) -> Model:
+def model(sdxl: ModelSource) -> Renderer:
     """Tiny SDXL in batches of four. Tests that change a model load their own."""
-    return Model(sdxl, Options(batch_size=4))
+    return Renderer(sdxl, Options(batch_size=4))
 
 
 @pytest.fixture
-def shot(sdxl: Source) -> Shot:
+def shot(sdxl: ModelSource) -> Shot:
     return Shot(prompt="a red cat in the forest", model=sdxl.ref, seed=1, width=64, height=64, steps=3)
 
 

@@ -123,16 +123,16 @@ def test_prefect_has_the_database_that_it_is_told_of() -> None:
 
 
 def test_prefect_cleans_up_and_remembers_in_containers_as_well() -> None:
-    from flows.serving.serve import QUIET
+    from flows.serving.serve import PREFECT_DEFAULTS
 
     said = compose()["services"]["prefect"]["environment"]
-    kept = {name: value for name, value in QUIET.items() if "VACUUM" in name or "LEASE" in name}
+    kept = {name: value for name, value in PREFECT_DEFAULTS.items() if "VACUUM" in name or "LEASE" in name}
     assert len(kept) == 3
     assert kept.items() <= said.items()
 
 
 def test_the_settings_and_secrets_of_the_services_exist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from tasks.settings.settings import load
+    from tasks.settings.settings import load_settings
 
     service = compose()["services"]["restage"]
     for key, value in service["environment"].items():
@@ -142,7 +142,7 @@ def test_the_settings_and_secrets_of_the_services_exist(tmp_path: Path, monkeypa
     monkeypatch.setenv("RESTAGE_SECRETS_DIR", str(tmp_path))
     for name in service["secrets"]:
         (tmp_path / name).write_text(f"{name}\n")
-    loaded = load(REPOSITORY / "settings.toml")
+    loaded = load_settings(REPOSITORY / "settings.toml")
     assert loaded.settings.board.host == "0.0.0.0"
     held = {name: value for name, value in loaded.settings.secrets if value}
     assert {name: value.get_secret_value() for name, value in held.items()} == {
@@ -155,10 +155,10 @@ def test_the_work_pool_file_names_flows_and_parameters_that_there_are() -> None:
 
     found = yaml.safe_load((REPOSITORY / "prefect.yaml").read_text())["deployments"]
     names = [each["entrypoint"].rpartition(".")[2] for each in found]
-    assert set(names) == {each.name for each in deployments.TABLE}
+    assert set(names) == {each.name for each in deployments.FLOWS}
     for each, name in zip(found, names, strict=True):
         assert each["work_pool"]["name"] == "restage"
         assert each["entrypoint"] == f"flows.deployments.{name}"
-        if deployments.Known(name).is_there:
-            known = deployments.flow(name).parameters.properties
+        if deployments.DeployedFlow(name).exists:
+            known = deployments.flow_for(name).parameters.properties
             assert set(each.get("parameters", {})) <= set(known)

@@ -16,7 +16,7 @@ from typer.main import get_command
 
 from flows.cli import app
 from flows.cli.demo import PAGE
-from flows.serving.serve import LOCK
+from flows.serving.serve import LOCK_FILE
 from models.sdxl.pipeline import Memory
 from tasks.backup import backup
 from tasks.calendar.wording import plan_ahead
@@ -227,7 +227,7 @@ def _try_persona(block: str, values: Mapping[str, Any], place: Path) -> None:
         (prompts / lora.partition(":")[0]).touch()
     usual = 'name = "fern"\ntoken = "<fern>"\nclass_word = "woman"\nkind = "character"\nsubject = "a woman"\n'
     (prompts / "fern.toml").write_text(block if "name" in values else usual + block)
-    who = persona.load(prompts / "fern.toml")
+    who = persona.load_persona(prompts / "fern.toml")
     found = plan_ahead(who, START, START + AHEAD)
     assert not found.problems
     assert bool(found.due) == bool(who.calendar.shots)
@@ -259,14 +259,14 @@ def test_the_guide_says_what_lies_in_the_studio() -> None:
     rows = re.findall(r"^\| (`.*?) \|", GUIDE.read_text().partition("\nIn `studio/`")[2], re.MULTILINE)
     named = {name.rstrip("/") for row in rows for name in re.findall(r"`([^`]+)`", row)}
     places = {
-        folder.FOLDER,
+        folder.POSTS_FOLDER,
         jpeg.FOLDER,
         results.FOLDER,
-        versions.FOLDER,
+        versions.EMBEDDINGS_FOLDER,
         rehearsal.REHEARSALS,
         store.FILE,
-        *backup.LEFT,
-        LOCK,
+        *backup.EXCLUDED_FOLDERS,
+        LOCK_FILE,
         PAGE,
     }
     assert named == places | {"artifacts", "references", "trainings", "grids", "logs"}

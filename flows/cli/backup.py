@@ -9,15 +9,15 @@ from typing import Annotated
 
 import typer
 
-Where = Annotated[
+SettingsOption = Annotated[
     Path | None,
     typer.Option("--settings", help="The settings file; ./settings.toml where it is not given.", show_default=False),
 ]
 
 
-def backup(
+def backup_studio(
     file: Annotated[Path, typer.Argument(help="The file to write, such as restage-2026-11-21.zip.")],
-    settings: Where = None,
+    settings: SettingsOption = None,
 ) -> None:
     """Put posts, pictures, references, words, personas and settings into one file, while everything goes on.
 
@@ -26,21 +26,21 @@ def backup(
     Example: restage backup ~/backups/restage-monday.zip
     """
     from tasks.backup import backup as step
-    from tasks.settings.settings import file_of, load
+    from tasks.settings.settings import load_settings, settings_file
     from tasks.store.store import Store
 
-    loaded = load(settings)
+    loaded = load_settings(settings)
     with closing(Store.open(loaded.database, loaded.studio, clock=loaded.clock)) as store:
-        made = step.backup(file, store, loaded.studio, loaded.folder, file_of(settings))
-    typer.echo(f"{file}: {made.files} files and {made.rows} rows, {made.size / 1e6:.1f} MB")
+        summary = step.write_backup(file, store, loaded.studio, loaded.folder, settings_file(settings))
+    typer.echo(f"{file}: {summary.files} files and {summary.rows} rows, {summary.size / 1e6:.1f} MB")
 
 
-def restore(
+def restore_studio(
     file: Annotated[Path, typer.Argument(help="A file that restage backup wrote.")],
     replace: Annotated[
         bool, typer.Option("--replace", help="Move what is there and differs to studio/replaced first.")
     ] = False,
-    settings: Where = None,
+    settings: SettingsOption = None,
 ) -> None:
     """Put a backup back, into an empty studio or, with --replace, over what is there.
 
@@ -50,14 +50,14 @@ def restore(
     """
     from tasks.backup import backup as step
     from tasks.publish.resolve import mark_restored
-    from tasks.settings.settings import load
+    from tasks.settings.settings import load_settings
     from tasks.store.store import Store
 
-    loaded = load(settings)
+    loaded = load_settings(settings)
     with closing(Store.open(loaded.database, loaded.studio, clock=loaded.clock)) as store:
-        made = step.restore(
+        summary = step.restore_backup(
             file, store, loaded.studio, loaded.folder, replace, partial(mark_restored, now=store.clock())
         )
-    typer.echo(f"{made.files} files and {made.rows} rows are back in {loaded.studio}")
-    if made.kept:
-        typer.echo(f"what was there before and differs lies in {made.kept}")
+    typer.echo(f"{summary.files} files and {summary.rows} rows are back in {loaded.studio}")
+    if summary.replaced:
+        typer.echo(f"what was there before and differs lies in {summary.replaced}")

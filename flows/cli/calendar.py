@@ -1,4 +1,4 @@
-"""The command `restage calendar`: what the next days will bring, to the word and the seed."""
+"""The command `restage calendar`: show what is due in the next days, with the exact prompts and seeds."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ import typer
 from models.system.errors import UserError
 
 if TYPE_CHECKING:
-    from tasks.calendar.due import Due, Plan
+    from tasks.calendar.due import DuePlan, DueShot
     from tasks.persona.calendar_section import CalendarShot
     from tasks.persona.persona import Persona
 
-WIDEST = 100
-LABEL = 10
-"""Columns for the name of a text."""
+MAX_COLUMNS = 100
+LABEL_COLUMNS = 10
+"""Width of the column with the name of a text."""
 
 
-def calendar(
+def show_calendar(
     persona: Annotated[
         str, typer.Argument(help="The name of a file in prompts/, such as pip, or its path; all where it is not given.")
     ] = "",
@@ -48,39 +48,39 @@ def calendar(
 
     Example: restage calendar pip --days 30
     """
-    from tasks.persona.persona import find, names
-    from tasks.settings.settings import load
+    from tasks.persona.persona import find_persona, persona_names
+    from tasks.settings.settings import load_settings
 
-    loaded = load(settings)
+    loaded = load_settings(settings)
     folder = loaded.folder
-    found = [find(name, folder) for name in ([persona] if persona else names(folder))]
-    if not found:
+    personas = [find_persona(name, folder) for name in ([persona] if persona else persona_names(folder))]
+    if not personas:
         raise UserError(f"there is no persona in {folder / 'prompts'}: make one with restage new persona NAME")
-    plans = [(each, _ahead(each, start, days, loaded.clock())) for each in found]
+    plans = [(loaded_persona, _plan_days(loaded_persona, start, days, loaded.clock())) for loaded_persona in personas]
     problems = list(dict.fromkeys(str(problem) for _, plan in plans for problem in plan.problems))
     if as_json:
-        typer.echo(json.dumps(_plain(plans, problems), indent=1, ensure_ascii=False))
+        typer.echo(json.dumps(_as_json(plans, problems), indent=1, ensure_ascii=False))
     else:
-        for each, plan in plans:
-            _show(each, plan)
+        for loaded_persona, plan in plans:
+            _show_plan(loaded_persona, plan)
         for problem in problems:
             typer.secho(problem, fg=typer.colors.RED, err=True)
     if problems:
         raise typer.Exit(1)
 
 
-def _ahead(persona: Persona, start: str, days: int, now: datetime) -> Plan:
-    """Whole days of the calendar's time zone."""
+def _plan_days(persona: Persona, start: str, days: int, now: datetime) -> DuePlan:
+    """Plan whole days in the calendar's time zone."""
     from tasks.calendar.due import local_midnight
     from tasks.calendar.wording import plan_ahead
 
-    first = _day(start) if start else now.astimezone(persona.calendar.zone).date()
+    first = _parse_day(start) if start else now.astimezone(persona.calendar.zone).date()
     since, until = (local_midnight(persona, day) for day in (first, first + timedelta(days=days)))
     moment = timedelta(microseconds=1)  # the first midnight belongs to it, the last one does not
     return plan_ahead(persona, since.astimezone(UTC) - moment, until.astimezone(UTC) - moment)
 
 
-def _day(text: str) -> date:
+def _parse_day(text: str) -> date:
     from tasks.persona.calendar_section import FIRST_DAY, LAST_DAY, day_of
 
     day = day_of(text)
@@ -89,39 +89,46 @@ def _day(text: str) -> date:
     return day
 
 
-def _show(persona: Persona, plan: Plan) -> None:
-    width = min(shutil.get_terminal_size().columns, WIDEST) if sys.stdout.isatty() else 0
+def _show_plan(persona: Persona, plan: DuePlan) -> None:
+    width = min(shutil.get_terminal_size().columns, MAX_COLUMNS) if sys.stdout.isatty() else 0
     count = len(plan.due)
-    shown = "nothing is due" if not count else f"{count} {'picture' if count == 1 else 'pictures'}"
-    typer.echo(f"{typer.style(persona.name, bold=True)}: {shown} ({persona.calendar.timezone})")
-    for day, due in groupby(plan.due, key=lambda each: each.when.date()):
+    summary = "nothing is due" if not count else f"{count} {'picture' if count == 1 else 'pictures'}"
+    typer.echo(f"{typer.style(persona.name, bold=True)}: {summary} ({persona.calendar.timezone})")
+    for day, due in groupby(plan.due, key=lambda due_shot: due_shot.when.date()):
         typer.secho(f"\n{day:%a} {day.day} {day:%b %Y}", bold=True)
-        for each in due:
-            _show_due(each, width)
+        for due_shot in due:
+            _show_due(due_shot, width)
     for note in plan.notes:
         typer.secho(f"note: {note}", fg=typer.colors.YELLOW, err=True)
     typer.echo()
 
 
-def _show_due(each: Due, width: int) -> None:
-    facts = [f"{each.when:%H:%M}", each.entry.size, f"no. {each.count}", f"seed {each.seed}"]
-    typer.echo("  " + " · ".join([typer.style(each.shot, fg=typer.colors.CYAN), *facts]))
-    for name, text in _texts(each):
-        for line in _wrapped(name, text, width):
+def _show_due(due_shot: DueShot, width: int) -> None:
+    facts = [f"{due_shot.when:%H:%M}", due_shot.entry.size, f"no. {due_shot.count}", f"seed {due_shot.seed}"]
+    typer.echo("  " + " · ".join([typer.style(due_shot.shot, fg=typer.colors.CYAN), *facts]))
+    for name, text in _list_texts(due_shot):
+        for line in _wrap_text(name, text, width):
             typer.echo(line)
 
 
-def _texts(each: Due) -> Iterator[tuple[str, str]]:
-    words = each.words
-    texts = {"prompt": words.prompt, "negative": words.negative or "", "caption": words.caption, "alt": words.alt}
-    texts["hashtags"] = " ".join(f"#{tag}" for tag in words.hashtags)
-    texts["starts from"] = str(each.init or each.init_key)
-    texts["made with"] = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in _knobs(each.entry).items())
+def _list_texts(due_shot: DueShot) -> Iterator[tuple[str, str]]:
+    shot_texts = due_shot.words
+    texts = {
+        "prompt": shot_texts.prompt,
+        "negative": shot_texts.negative or "",
+        "caption": shot_texts.caption,
+        "alt": shot_texts.alt,
+    }
+    texts["hashtags"] = " ".join(f"#{tag}" for tag in shot_texts.hashtags)
+    texts["starts from"] = str(due_shot.init or due_shot.init_key)
+    texts["made with"] = ", ".join(
+        f"{name.replace('_', ' ')} {value}" for name, value in _render_settings(due_shot.entry).items()
+    )
     return ((name, text) for name, text in texts.items() if text and text != ".")
 
 
-def _knobs(entry: CalendarShot) -> dict[str, Any]:
-    """What the calendar says of how the picture is made, as it is said there; what it leaves to others is left out."""
+def _render_settings(entry: CalendarShot) -> dict[str, Any]:
+    """Return the render settings that the calendar entry sets itself; what it leaves at the default is left out."""
     names = (
         "steps",
         "guidance",
@@ -132,16 +139,16 @@ def _knobs(entry: CalendarShot) -> dict[str, Any]:
         "refiner",
         "refiner_strength",
     )
-    unsaid = {name: type(entry).model_fields[name].default for name in names}
-    said = {name: getattr(entry, name) for name in names if getattr(entry, name) != unsaid[name]}
-    if "refiner" not in said:
-        said.pop("refiner_strength", None)
-    return said | ({"loras": ", ".join(entry.loras)} if entry.loras else {})
+    defaults = {name: type(entry).model_fields[name].default for name in names}
+    values = {name: getattr(entry, name) for name in names if getattr(entry, name) != defaults[name]}
+    if "refiner" not in values:
+        values.pop("refiner_strength", None)
+    return values | ({"loras": ", ".join(entry.loras)} if entry.loras else {})
 
 
-def _wrapped(name: str, text: str, width: int) -> Iterator[str]:
-    """Whole lines where somebody pipes them on, so that a prompt can be searched for."""
-    before, after = f"    {name:<{LABEL}}", " " * (4 + LABEL)
+def _wrap_text(name: str, text: str, width: int) -> Iterator[str]:
+    """Wrap a text for the terminal. In a pipe, lines stay whole, so that a prompt can be searched for."""
+    before, after = f"    {name:<{LABEL_COLUMNS}}", " " * (4 + LABEL_COLUMNS)
     for number, line in enumerate(text.splitlines() or [""]):
         first = before if number == 0 else after
         yield from textwrap.wrap(
@@ -149,36 +156,36 @@ def _wrapped(name: str, text: str, width: int) -> Iterator[str]:
         ) or [""]
 
 
-def _plain(plans: Sequence[tuple[Persona, Plan]], problems: Sequence[str]) -> dict[str, Any]:
-    due = [_facts(each) for _, plan in plans for each in plan.due]
+def _as_json(plans: Sequence[tuple[Persona, DuePlan]], problems: Sequence[str]) -> dict[str, Any]:
+    due = [_due_as_json(due_shot) for _, plan in plans for due_shot in plan.due]
     return {"due": due, "problems": problems, "notes": [note for _, plan in plans for note in plan.notes]}
 
 
-def _facts(each: Due) -> dict[str, Any]:
-    words, entry = each.words, each.entry
+def _due_as_json(due_shot: DueShot) -> dict[str, Any]:
+    shot_texts, entry = due_shot.words, due_shot.entry
     return {
-        "key": each.key,
-        "persona": each.persona,
-        "shot": each.shot,
-        "when": each.when.isoformat(),
-        "count": each.count,
-        "seed": each.seed,
+        "key": due_shot.key,
+        "persona": due_shot.persona,
+        "shot": due_shot.shot,
+        "when": due_shot.when.isoformat(),
+        "count": due_shot.count,
+        "seed": due_shot.seed,
         "size": entry.size,
         "candidates": entry.candidates,
         "account": entry.account,
-        "prompt": words.prompt,
-        "negative": words.negative,
-        "caption": words.caption,
-        "alt": words.alt,
-        "hashtags": list(words.hashtags),
-        "init": str(each.init) if each.init else each.init_key or None,
+        "prompt": shot_texts.prompt,
+        "negative": shot_texts.negative,
+        "caption": shot_texts.caption,
+        "alt": shot_texts.alt,
+        "hashtags": list(shot_texts.hashtags),
+        "init": str(due_shot.init) if due_shot.init else due_shot.init_key or None,
         "steps": entry.steps,
         "guidance": entry.guidance,
         "guidance_until": entry.guidance_until,
         "sampler": entry.sampler,
         "strength": entry.strength,
         "token_weight": entry.token_weight,
-        "loras": {str(path): weight for path, weight in each.loras},
+        "loras": {str(path): weight for path, weight in due_shot.loras},
         "refiner": entry.refiner or None,
         "refiner_strength": entry.refiner_strength if entry.refiner else None,
     }

@@ -1,4 +1,4 @@
-"""`restage doctor`: what would stop a run, found before it does, each with its remedy. It asks no network."""
+"""`restage doctor`: find what would stop a run before it does, and name the remedy. It uses no network."""
 
 from __future__ import annotations
 
@@ -7,33 +7,33 @@ import shutil
 import sqlite3
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from models.system.errors import UserError
-from tasks.settings.settings import Loaded, secrets_dir
+from tasks.settings.settings import LoadedSettings, secrets_dir
 
-AHEAD = timedelta(days=14)
+LOOKAHEAD = timedelta(days=14)
 GB = 1e9
-LEAST_DISK = 1 * GB
-LEAST_MEMORY = {True: 1 * GB, False: 8 * GB}
-"""By whether the model is a small one. SDXL fits into 8 GB of a GPU in half precision."""
-SLACK = 120.0
-"""Seconds by which a file may be newer than now: network drives have clocks of their own."""
-MOST_FILES = 20_000
-OWN = "settings.toml"
+MIN_DISK_BYTES = 1 * GB
+MIN_MEMORY_BYTES = {True: 1 * GB, False: 8 * GB}
+"""Bytes for a small model (True) and for any other. SDXL fits into 8 GB of a GPU in half precision."""
+CLOCK_SLACK_SECONDS = 120.0
+"""Seconds by which a file may be newer than now, because network drives have clocks of their own."""
+MAX_FILES = 20_000
+SETTINGS_FILE = "settings.toml"
 
 
 @dataclass(frozen=True)
-class Check:
-    """One thing that was looked at. `good` is None where it does not matter here."""
+class DoctorCheck:
+    """The result of one check. `good` is None if it does not matter here."""
 
     name: str
     good: bool | None
-    said: str
+    message: str
     remedy: str = ""
 
     @property
@@ -41,45 +41,58 @@ class Check:
         return {True: "✓", False: "✗", None: "–"}[self.good]
 
     @property
-    def line(self) -> str:
-        return f"{self.mark} {self.name}: {self.said}" + (f"; {self.remedy}" if self.remedy else "")
+    def summary_line(self) -> str:
+        return f"{self.mark} {self.name}: {self.message}" + (f"; {self.remedy}" if self.remedy else "")
 
 
-def doctor(loaded: Loaded) -> Iterator[Check]:
-    """Look at everything, one check at a time."""
-    for check in (device, memory, disk, studio, clock, database, model, clip, personas, account, prefect):
+def run_checks(loaded: LoadedSettings) -> Iterator[DoctorCheck]:
+    """Run all checks, one at a time."""
+    checks: dict[str, Callable[[LoadedSettings], Iterator[DoctorCheck]]] = {
+        "device": check_device,
+        "memory": check_memory,
+        "disk": check_disk,
+        "studio": check_studio,
+        "clock": check_clock,
+        "database": check_database,
+        "model": check_models,
+        "clip": check_clip,
+        "personas": check_personas,
+        "account": check_account,
+        "prefect": check_prefect,
+    }
+    for name, check in checks.items():
         try:
             yield from check(loaded)
         except UserError as error:
-            said, _, remedy = str(error).partition(": ")
-            yield Check(check.__name__, False, said, remedy)
+            message, _, remedy = str(error).partition(": ")
+            yield DoctorCheck(name, False, message, remedy)
 
 
-def device(loaded: Loaded) -> Iterator[Check]:
-    from models.sdxl.pipeline import device_of, precision_of
+def check_device(loaded: LoadedSettings) -> Iterator[DoctorCheck]:
+    from models.sdxl.pipeline import resolve_device, resolve_precision
 
-    found = device_of(loaded.settings.models.device)
-    slow = found == "cpu" and loaded.settings.models.name != "toybox"
-    precision = precision_of(loaded.settings.models.precision, found)
-    yield Check("device", True, f"{found}, {precision}" + (" (minutes for a picture)" if slow else ""))
+    device = resolve_device(loaded.settings.models.device)
+    slow = device == "cpu" and loaded.settings.models.name != "toybox"
+    precision = resolve_precision(loaded.settings.models.precision, device)
+    yield DoctorCheck("device", True, f"{device}, {precision}" + (" (minutes for a picture)" if slow else ""))
 
 
-def memory(loaded: Loaded) -> Iterator[Check]:
-    from models.sdxl.pipeline import device_of
+def check_memory(loaded: LoadedSettings) -> Iterator[DoctorCheck]:
+    from models.sdxl.pipeline import resolve_device
 
-    free, where = _free(device_of(loaded.settings.models.device))
+    free, source = _free_memory(resolve_device(loaded.settings.models.device))
     if free is None:
-        yield Check("memory", None, "unknown on this system")
+        yield DoctorCheck("memory", None, "unknown on this system")
         return
-    least = LEAST_MEMORY[loaded.settings.models.name == "toybox"]
+    least = MIN_MEMORY_BYTES[loaded.settings.models.name == "toybox"]
     spare = loaded.settings.models.memory in ("offload", "sequential")
-    enough = free >= least or (spare and where != "memory")
+    enough = free >= least or (spare and source != "memory")
     remedy = "" if enough else f'{least / GB:.0f} GB are wanted: end other programs, or set models.memory = "offload"'
-    yield Check("memory", enough, f"{free / GB:.1f} GB free ({where})", remedy)
+    yield DoctorCheck("memory", enough, f"{free / GB:.1f} GB free ({source})", remedy)
 
 
-def _free(device: str) -> tuple[float | None, str]:
-    """Bytes, and of what."""
+def _free_memory(device: str) -> tuple[float | None, str]:
+    """Return the free bytes, and the name of the device."""
     import torch
 
     if device.startswith("cuda"):
@@ -91,41 +104,49 @@ def _free(device: str) -> tuple[float | None, str]:
         return None, "memory"
 
 
-def disk(loaded: Loaded) -> Iterator[Check]:
-    free = shutil.disk_usage(_existing(loaded.studio)).free
-    enough = free >= LEAST_DISK
+def check_disk(loaded: LoadedSettings) -> Iterator[DoctorCheck]:
+    free = shutil.disk_usage(_nearest_existing(loaded.studio)).free
+    enough = free >= MIN_DISK_BYTES
     remedy = "" if enough else "free some space, or choose another place for storage.studio"
-    yield Check("disk", enough, f"{free / GB:.1f} GB free for {loaded.studio}", remedy)
+    yield DoctorCheck("disk", enough, f"{free / GB:.1f} GB free for {loaded.studio}", remedy)
 
 
-def studio(loaded: Loaded) -> Iterator[Check]:
-    folder = _existing(loaded.studio)
+def check_studio(loaded: LoadedSettings) -> Iterator[DoctorCheck]:
+    folder = _nearest_existing(loaded.studio)
     try:
         with tempfile.TemporaryFile(dir=folder) as file:
             file.write(b"restage")
     except OSError as error:
-        yield Check("studio", False, f"{folder} cannot be written ({error.strerror})", "check its rights")
+        yield DoctorCheck("studio", False, f"{folder} cannot be written ({error.strerror})", "check its rights")
         return
-    yield Check("studio", True, f"{loaded.studio} " + ("can be written" if folder == loaded.studio else "can be made"))
+    yield DoctorCheck(
+        "studio", True, f"{loaded.studio} " + ("can be written" if folder == loaded.studio else "can be made")
+    )
 
 
-def clock(loaded: Loaded) -> Iterator[Check]:
-    """A clock that was set back makes what is due look as if it were still to come."""
-    ahead = [(path, when) for path, when in _times(loaded.studio) if when > loaded.clock().timestamp() + SLACK]
+def check_clock(loaded: LoadedSettings) -> Iterator[DoctorCheck]:
+    """Check that no file is from the future: if the clock was set back, what is due seems to be still to come."""
+    ahead = [
+        (path, modified_at)
+        for path, modified_at in _file_times(loaded.studio)
+        if modified_at > loaded.clock().timestamp() + CLOCK_SLACK_SECONDS
+    ]
     if ahead:
-        path, when = max(ahead, key=lambda each: each[1])
-        at = datetime.fromtimestamp(when, UTC)
+        path, modified_at = max(ahead, key=lambda file: file[1])
+        at = datetime.fromtimestamp(modified_at, UTC)
         remedy = "set this machine's clock right, or touch that file if the clock was wrong then"
-        yield Check("clock", False, f"{path} was written at {at:%Y-%m-%d %H:%M} UTC, which is yet to come", remedy)
+        yield DoctorCheck(
+            "clock", False, f"{path} was written at {at:%Y-%m-%d %H:%M} UTC, which is yet to come", remedy
+        )
         return
-    yield Check("clock", True, f"{loaded.clock():%Y-%m-%d %H:%M} UTC, and no file of the studio is newer")
+    yield DoctorCheck("clock", True, f"{loaded.clock():%Y-%m-%d %H:%M} UTC, and no file of the studio is newer")
 
 
-def _times(folder: Path) -> Iterator[tuple[Path, float]]:
+def _file_times(folder: Path) -> Iterator[tuple[Path, float]]:
     number = 0
     for path in folder.rglob("*"):
         number += 1
-        if number > MOST_FILES:
+        if number > MAX_FILES:
             return
         try:
             yield path, path.lstat().st_mtime
@@ -133,19 +154,21 @@ def _times(folder: Path) -> Iterator[tuple[Path, float]]:
             continue  # gone meanwhile
 
 
-def database(loaded: Loaded) -> Iterator[Check]:
+def check_database(loaded: LoadedSettings) -> Iterator[DoctorCheck]:
     from tasks.store.store import FILE, Store
 
     inside = not loaded.database.get_secret_value()
     if inside and not (loaded.studio / FILE).exists():
-        yield Check("database", None, f"{loaded.studio / FILE} will be made when it is needed")
+        yield DoctorCheck("database", None, f"{loaded.studio / FILE} will be made when it is needed")
         return
     with closing(Store.open(loaded.database, loaded.studio, patience=5, clock=loaded.clock)):
         pass
     if inside and not _is_whole(loaded.studio / FILE):
-        yield Check("database", False, f"{loaded.studio / FILE} is damaged", "put a backup back with restage restore")
+        yield DoctorCheck(
+            "database", False, f"{loaded.studio / FILE} is damaged", "put a backup back with restage restore"
+        )
         return
-    yield Check("database", True, str(loaded.studio / FILE) if inside else "PostgreSQL answers")
+    yield DoctorCheck("database", True, str(loaded.studio / FILE) if inside else "PostgreSQL answers")
 
 
 def _is_whole(file: Path) -> bool:
@@ -153,107 +176,110 @@ def _is_whole(file: Path) -> bool:
         return bool(connection.execute("PRAGMA quick_check(1)").fetchone() == ("ok",))
 
 
-def model(loaded: Loaded) -> Iterator[Check]:
-    """The settings' model and those of the personas."""
+def check_models(loaded: LoadedSettings) -> Iterator[DoctorCheck]:
+    """Check the model of the settings and those of the personas."""
     from tasks.persona import persona
     from tasks.pictures import generate
 
-    wanted = {loaded.settings.models.name: OWN}
-    for name in persona.names(loaded.folder):
+    models = {loaded.settings.models.name: SETTINGS_FILE}
+    for name in persona.persona_names(loaded.folder):
         try:
-            wanted.setdefault(persona.find(name, loaded.folder).model or loaded.settings.models.name, name)
+            models.setdefault(persona.find_persona(name, loaded.folder).model or loaded.settings.models.name, name)
         except UserError:
-            continue  # said where personas are looked at
-    for name, whose in wanted.items():
+            continue  # check_personas reports it
+    for name, whose in models.items():
         try:
-            source = generate.machine(loaded, name).source
-            yield Check("model", True, f"{name} is there ({source.family}, {source.side} pixels)")
+            source = generate.model_setup(loaded, name).source
+            yield DoctorCheck("model", True, f"{name} is there ({source.family}, {source.side} pixels)")
         except UserError as error:
-            said, _, remedy = str(error).partition(": ")
+            message, _, remedy = str(error).partition(": ")
             # A persona that only ships with restage, and that nobody uses yet, is no reason to fail.
-            good = None if "not on this machine" in said and whose != OWN else False
-            yield Check("model", good, f"{said} (asked for by {whose})", remedy)
+            good = None if "not on this machine" in message and whose != SETTINGS_FILE else False
+            yield DoctorCheck("model", good, f"{message} (asked for by {whose})", remedy)
 
 
-def clip(loaded: Loaded) -> Iterator[Check]:
-    from models.scoring.clip_weights import find
-    from tasks.pictures.scorers import check_identity
+def check_clip(loaded: LoadedSettings) -> Iterator[DoctorCheck]:
+    from models.scoring.clip_weights import find_clip
+    from tasks.pictures.scorers import check_identity_model
 
     name = loaded.settings.models.clip
     if name != "toybox":
-        find(loaded.place(name))
-    yield Check("clip", True, f"{name} is there")
-    if who := loaded.settings.references.identity_scorer:
-        check_identity(loaded)
-        yield Check("clip", True, f"{who} is there, to compare characters")
+        find_clip(loaded.resolve_path(name))
+    yield DoctorCheck("clip", True, f"{name} is there")
+    if scorer := loaded.settings.references.identity_scorer:
+        check_identity_model(loaded)
+        yield DoctorCheck("clip", True, f"{scorer} is there, to compare characters")
 
 
-def personas(loaded: Loaded) -> Iterator[Check]:
-    """Their files, and what their calendars will ask for in the next days."""
+def check_personas(loaded: LoadedSettings) -> Iterator[DoctorCheck]:
+    """Check the persona files, and what their calendars need in the next days."""
     from tasks.calendar.wording import plan_ahead
     from tasks.persona import persona
 
-    names = persona.names(loaded.folder)
+    names = persona.persona_names(loaded.folder)
     if not names:
         folder = loaded.folder / persona.FOLDER
-        yield Check("persona", False, f"{folder} holds none", "make one with restage new persona NAME")
+        yield DoctorCheck("persona", False, f"{folder} holds none", "make one with restage new persona NAME")
     now = loaded.clock()
     for name in names:
         try:
-            who = persona.find(name, loaded.folder)
+            loaded_persona = persona.find_persona(name, loaded.folder)
         except UserError as error:
-            said, _, remedy = str(error).partition(": ")
-            yield Check("persona", False, said, remedy)
+            message, _, remedy = str(error).partition(": ")
+            yield DoctorCheck("persona", False, message, remedy)
             continue
-        plan = plan_ahead(who, now, now + AHEAD)
-        for problem in dict.fromkeys(str(each) for each in plan.problems):
-            yield Check("calendar", False, problem)
+        plan = plan_ahead(loaded_persona, now, now + LOOKAHEAD)
+        for problem in dict.fromkeys(map(str, plan.problems)):
+            yield DoctorCheck("calendar", False, problem)
         if not plan.problems:
-            yield Check("persona", True, f"{name}, {len(plan.due)} posts due in {AHEAD.days} days")
+            yield DoctorCheck("persona", True, f"{name}, {len(plan.due)} posts due in {LOOKAHEAD.days} days")
 
 
-def account(loaded: Loaded) -> Iterator[Check]:
-    """Whether somebody has logged in. Whether Instagram still takes it, only Instagram knows."""
-    from tasks.publishers.instagram.session import account_folder, session_file
-    from tasks.publishers.instagram.session import load as read
+def check_account(loaded: LoadedSettings) -> Iterator[DoctorCheck]:
+    """Check whether there is a session. Whether Instagram still accepts it, only Instagram knows."""
+    from tasks.publishers.instagram.session import account_folder, load_session, session_file
 
-    knobs, secrets = loaded.settings.publishing, loaded.settings.secrets
-    if knobs.dry_run or knobs.publisher == "folder":
-        yield Check("account", None, "posts are written to disk (publishing.dry_run or publisher = folder)")
+    settings, secrets = loaded.settings.publishing, loaded.settings.secrets
+    if settings.dry_run or settings.publisher == "folder":
+        yield DoctorCheck("account", None, "posts are written to disk (publishing.dry_run or publisher = folder)")
         return
-    if knobs.publisher == "graph":
+    if settings.publisher == "graph":
         good = bool(secrets.graph_token)
-        said = "a Graph token is set" if good else "secrets.graph_token is not set"
+        message = "a Graph token is set" if good else "secrets.graph_token is not set"
         file = secrets_dir(loaded.folder) / "graph_token"
-        yield Check("account", good, said, "" if good else f"set RESTAGE_SECRETS__GRAPH_TOKEN, or write it to {file}")
+        yield DoctorCheck(
+            "account", good, message, "" if good else f"set RESTAGE_SECRETS__GRAPH_TOKEN, or write it to {file}"
+        )
         return
-    name = knobs.account or (secrets.instagram_username.get_secret_value() if secrets.instagram_username else "")
+    name = settings.account or (secrets.instagram_username.get_secret_value() if secrets.instagram_username else "")
     if not name:
-        yield Check("account", False, "no account is named", "set publishing.account and run restage login ACCOUNT")
+        yield DoctorCheck(
+            "account", False, "no account is named", "set publishing.account and run restage login ACCOUNT"
+        )
         return
     file = session_file(loaded.studio, name)
     if file.exists() and os.name == "posix" and stat.S_IMODE(file.stat().st_mode) & 0o077:
-        yield Check("account", False, f"{file} can be read by others", f"run chmod 600 {file}")
+        yield DoctorCheck("account", False, f"{file} can be read by others", f"run chmod 600 {file}")
         return
     account_folder(loaded.studio, name)
-    read(file, name)
-    yield Check("account", True, f"{name} has a session")
+    load_session(file, name)
+    yield DoctorCheck("account", True, f"{name} has a session")
 
 
-def prefect(loaded: Loaded) -> Iterator[Check]:
-    from flows.serving.serve import LOCK, answers, places
+def check_prefect(loaded: LoadedSettings) -> Iterator[DoctorCheck]:
+    from flows.serving.serve import LOCK_FILE, find_addresses, is_reachable
     from models.system import file_lock
 
-    where = places(loaded)
-    runs = file_lock.holder(loaded.studio / LOCK)
-    api = f"{runs['prefect']}/api" if runs and runs.get("prefect") else where.api
-    if answers(api):
-        yield Check("prefect", True, f"answers at {api}")
-    elif where.port and not runs:
-        yield Check("prefect", None, "does not run; restage serve starts it")
+    addresses = find_addresses(loaded)
+    runs = file_lock.lock_holder(loaded.studio / LOCK_FILE)
+    api = f"{runs['prefect']}/api" if runs and runs.get("prefect") else addresses.api
+    if is_reachable(api):
+        yield DoctorCheck("prefect", True, f"answers at {api}")
+    elif addresses.port and not runs:
+        yield DoctorCheck("prefect", None, "does not run; restage serve starts it")
     else:
-        yield Check("prefect", False, f"does not answer at {api}", "start it, or restage serve again")
+        yield DoctorCheck("prefect", False, f"does not answer at {api}", "start it, or restage serve again")
 
 
-def _existing(path: Path) -> Path:
-    return next(each for each in (path, *path.parents) if each.exists())
+def _nearest_existing(path: Path) -> Path:
+    return next(folder for folder in (path, *path.parents) if folder.exists())

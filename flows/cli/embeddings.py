@@ -1,4 +1,4 @@
-"""`restage embeddings`: the versions of learned words, seen, taken in, given out and chosen."""
+"""`restage embeddings`: list, show, import, export and choose the versions of embeddings."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from models.sdxl.embedding import About, Embedding
-    from tasks.settings.settings import Loaded
+    from models.sdxl.embedding import Embedding, EmbeddingMetadata
+    from tasks.settings.settings import LoadedSettings
     from tasks.store.store import Store
     from tasks.training.versions import Version
 
@@ -21,18 +21,18 @@ if TYPE_CHECKING:
 embeddings = typer.Typer(
     help="The versions of learned words: see, take in, give out, choose.", no_args_is_help=True, rich_markup_mode=None
 )
-Where = Annotated[
+SettingsOption = Annotated[
     Path | None,
     typer.Option("--settings", help="The settings file; ./settings.toml where it is not given.", show_default=False),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="For scripts.")]
-Named = Annotated[str, typer.Argument(help="A version, such as pip@2, or pip for the current one.")]
+VersionArgument = Annotated[str, typer.Argument(help="A version, such as pip@2, or pip for the current one.")]
 
 
 @embeddings.command("list")
 def list_versions(
     persona: Annotated[str, typer.Argument(help="Of this persona only.", show_default=False)] = "",
-    settings: Where = None,
+    settings: SettingsOption = None,
     as_json: AsJson = False,
 ) -> None:
     """List the versions of learned words; * marks the current one of each persona.
@@ -41,23 +41,28 @@ def list_versions(
     """
     from tasks.training import versions
 
-    with _opened(settings) as (store, _):
-        found = versions.versions(store, persona)
+    with _open_store(settings) as (store, _):
+        stored_versions = versions.list_versions(store, persona)
     if as_json:
-        typer.echo(json.dumps([_values(each) for each in found], indent=1, ensure_ascii=False))
+        typer.echo(
+            json.dumps([_describe_version(version) for version in stored_versions], indent=1, ensure_ascii=False)
+        )
         return
-    for each in found:
-        mark, score = "*" if each.current else " ", "" if each.score is None else f"score {each.score:.3f}"
-        when, count = each.created_at[:16].replace("T", " "), f"{each.vectors} vector{'s' * (each.vectors > 1)}"
-        typer.echo(f"{mark} {each.name:20} {when}  {count:10}  {score:12}  {each.note}".rstrip())
-    if not found:
+    for version in stored_versions:
+        mark, score = "*" if version.current else " ", "" if version.score is None else f"score {version.score:.3f}"
+        created, count = (
+            version.created_at[:16].replace("T", " "),
+            f"{version.vectors} vector{'s' * (version.vectors > 1)}",
+        )
+        typer.echo(f"{mark} {version.name:20} {created}  {count:10}  {score:12}  {version.note}".rstrip())
+    if not stored_versions:
         typer.secho(f"note: no embeddings{f' of {persona}' if persona else ''} yet", fg=typer.colors.YELLOW, err=True)
 
 
-@embeddings.command()
-def show(
+@embeddings.command("show")
+def show_version(
     which: Annotated[str, typer.Argument(help="A version, such as pip@2 or pip for the current one, or a file.")],
-    settings: Where = None,
+    settings: SettingsOption = None,
     token: Annotated[str | None, typer.Option(help="What the word of a file is called, if it does not say.")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -67,23 +72,23 @@ def show(
 
     Example: restage embeddings show learned_embeds.safetensors
     """
-    from models.system.files import path_of
+    from models.system.files import expand_path
     from tasks.training import versions
-    from tasks.training.import_export import which as read_which
+    from tasks.training.import_export import parse_version as read_which
 
-    if path_of(which).exists() and (path_of(which).is_file() or "/" in which):
-        found = _of_file(path_of(which), token)
+    if expand_path(which).exists() and (expand_path(which).is_file() or "/" in which):
+        record = _describe_file(expand_path(which), token)
     else:
         name, number = read_which(which)
-        with _opened(settings) as (store, loaded):
-            version = versions.version(store, name, number)
-            changes = [change.__dict__ for change in versions.history(store, name)]
-        word, about = versions.load(loaded.studio, version)
-        found = _record(word, about) | _values(version) | {"was_current": changes}
+        with _open_store(settings) as (store, loaded):
+            version = versions.find_version(store, name, number)
+            changes = [change.__dict__ for change in versions.list_changes(store, name)]
+        word, about = versions.load_version(loaded.studio, version)
+        record = _describe_embedding(word, about) | _describe_version(version) | {"was_current": changes}
     if as_json:
-        typer.echo(json.dumps(found, indent=1, ensure_ascii=False))
+        typer.echo(json.dumps(record, indent=1, ensure_ascii=False))
         return
-    for key, value in found.items():
+    for key, value in record.items():
         if value not in ("", None, [], {}):
             typer.echo(f"{key:16} {value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}")
 
@@ -94,7 +99,7 @@ def import_file(
         list[Path], typer.Argument(help="The file of a word, the two files of a pair, or a folder.", show_default=False)
     ],
     persona: Annotated[str, typer.Option(help="Whose word it is, such as pip.")],
-    settings: Where = None,
+    settings: SettingsOption = None,
     token: Annotated[
         str | None, typer.Option(help="What the word is called, such as '<pip>'; what the file says where not given.")
     ] = None,
@@ -107,23 +112,27 @@ def import_file(
 
     Example: restage embeddings import pip.pt --persona pip --use
     """
-    from models.system.files import path_of
+    from models.system.files import expand_path
     from tasks.training import versions
-    from tasks.training.import_export import take_in
+    from tasks.training.import_export import import_embedding
 
-    with _opened(settings) as (store, loaded):
-        made = take_in([path_of(each) for each in files], persona, store, loaded, token, model)
+    with _open_store(settings) as (store, loaded):
+        version = import_embedding([expand_path(file) for file in files], persona, store, loaded, token, model)
         if use:
-            made = versions.use(store, made.persona, made.number, "chosen when it was imported", _who())
-    where = "the current version" if made.current else f"current with: restage embeddings use {persona} {made.number}"
-    typer.echo(f"{made.name}: {made.token}, {made.vectors} vectors; {where}")
+            version = versions.make_current(
+                store, version.persona, version.number, "chosen when it was imported", _user_name()
+            )
+    hint = (
+        "the current version" if version.current else f"current with: restage embeddings use {persona} {version.number}"
+    )
+    typer.echo(f"{version.name}: {version.token}, {version.vectors} vectors; {hint}")
 
 
-@embeddings.command()
-def export(
-    which: Named,
+@embeddings.command("export")
+def export_version(
+    which: VersionArgument,
     file: Annotated[Path, typer.Argument(help="The .safetensors file to write.")],
-    settings: Where = None,
+    settings: SettingsOption = None,
     format: Annotated[
         str, typer.Option(help="restage (A1111 reads it too), a1111, or diffusers: a file for each text encoder.")
     ] = "restage",
@@ -137,23 +146,23 @@ def export(
     Example: restage embeddings export pip pip.safetensors --half
     """
     from models.sdxl.embedding_formats import format_of
-    from models.system.files import path_of
+    from models.system.files import expand_path
     from tasks.training import versions
-    from tasks.training.import_export import give_out
-    from tasks.training.import_export import which as read_which
+    from tasks.training.import_export import export_embedding
+    from tasks.training.import_export import parse_version as read_which
 
-    asked, (name, number) = format_of(format), read_which(which)
-    with _opened(settings) as (store, loaded):
-        version = versions.version(store, name, number)
-    for path in give_out(version, path_of(file), loaded.studio, asked, half, force):
+    target_format, (name, number) = format_of(format), read_which(which)
+    with _open_store(settings) as (store, loaded):
+        version = versions.find_version(store, name, number)
+    for path in export_embedding(version, expand_path(file), loaded.studio, target_format, half, force):
         typer.echo(path)
 
 
-@embeddings.command()
-def use(
+@embeddings.command("use")
+def use_version(
     persona: Annotated[str, typer.Argument(help="Such as pip.")],
     version: Annotated[int, typer.Argument(help="The number of the version.")],
-    settings: Where = None,
+    settings: SettingsOption = None,
     why: Annotated[str, typer.Option(help="Why, for the history.")] = "",
 ) -> None:
     """Make a version the current one, which pictures are made with. Going back is the same command.
@@ -162,19 +171,19 @@ def use(
     """
     from tasks.training import versions
 
-    with _opened(settings) as (store, _):
-        before = versions.current(store, persona)
-        chosen = versions.use(store, persona, version, why, _who())
-    was = f" (before: {before.name})" if before and before != chosen else ""
-    typer.echo(f"{chosen.name} is the current version{was}")
+    with _open_store(settings) as (store, _):
+        before = versions.current_version(store, persona)
+        selected = versions.make_current(store, persona, version, why, _user_name())
+    was = f" (before: {before.name})" if before and before != selected else ""
+    typer.echo(f"{selected.name} is the current version{was}")
 
 
 @contextmanager
-def _opened(settings: Path | None) -> Iterator[tuple[Store, Loaded]]:
-    from tasks.settings.settings import load
+def _open_store(settings: Path | None) -> Iterator[tuple[Store, LoadedSettings]]:
+    from tasks.settings.settings import load_settings
     from tasks.store.store import Store
 
-    loaded = load(settings)
+    loaded = load_settings(settings)
     store = Store.open(loaded.database, loaded.studio, clock=loaded.clock)
     try:
         yield store, loaded
@@ -182,8 +191,8 @@ def _opened(settings: Path | None) -> Iterator[tuple[Store, Loaded]]:
         store.close()
 
 
-def _who() -> str:
-    """Who chose: the name of the account, which a container may lack."""
+def _user_name() -> str:
+    """Return the name of the user who chose, which a container may lack."""
     import getpass
 
     try:
@@ -192,21 +201,27 @@ def _who() -> str:
         return "somebody at the command line"
 
 
-def _of_file(path: Path, token: str | None) -> dict[str, Any]:
+def _describe_file(path: Path, token: str | None) -> dict[str, Any]:
     from models.sdxl import embedding_formats
 
-    found = embedding_formats.read([path], token)
-    return {"file": str(path), "format": found.format} | _record(found.embedding, found.about)
+    foreign = embedding_formats.read_foreign([path], token)
+    return {"file": str(path), "format": foreign.format} | _describe_embedding(foreign.embedding, foreign.about)
 
 
-def _record(word: Embedding, about: About) -> dict[str, Any]:
+def _describe_embedding(embedding: Embedding, about: EmbeddingMetadata) -> dict[str, Any]:
     from dataclasses import asdict
 
-    widths = [table.shape[1] for table in word.vectors]
-    return {"token": word.token, "vectors": word.count, "widths": widths, "id": word.hash, **asdict(about)}
+    widths = [table.shape[1] for table in embedding.vectors]
+    return {
+        "token": embedding.token,
+        "vectors": embedding.vector_count,
+        "widths": widths,
+        "id": embedding.hash,
+        **asdict(about),
+    }
 
 
-def _values(version: Version) -> dict[str, Any]:
+def _describe_version(version: Version) -> dict[str, Any]:
     from dataclasses import asdict
 
     return {"name": version.name, **asdict(version)}

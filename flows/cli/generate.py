@@ -9,16 +9,16 @@ import typer
 
 from models.system.errors import UserError
 
-OTHER_ENVIRONMENT = 3
-Where = Annotated[
+OTHER_ENVIRONMENT_EXIT_CODE = 3
+SettingsOption = Annotated[
     Path | None,
     typer.Option("--settings", help="The settings file; ./settings.toml where it is not given.", show_default=False),
 ]
 
 
-def generate(
+def generate_pictures(
     prompt: Annotated[str, typer.Argument(help='What the picture shows, such as "a teal fox, (portrait:1.2)".')],
-    settings: Where = None,
+    settings: SettingsOption = None,
     count: Annotated[int, typer.Option("-n", "--count", min=1, max=1000, help="How many, by seeds in a row.")] = 1,
     seed: Annotated[int, typer.Option(min=0, help="The seed of the first picture.")] = 0,
     size: Annotated[str, typer.Option(help="Such as 1024x1024; the model's own where it is not given.")] = "",
@@ -38,38 +38,40 @@ def generate(
 
     Example: restage generate "a teal fox in the forest" -n 4 --sheet foxes.png
     """
-    from models.sdxl.embedding import read
-    from models.sdxl.prompt_syntax import lint
-    from models.system.files import write
+    from models.sdxl.embedding import read_embedding
+    from models.sdxl.prompt_syntax import lint_prompt
+    from models.system.files import write_file
     from tasks.pictures import generate as step
-    from tasks.settings.settings import load
-    from tasks.store.picture_files import Artifacts
+    from tasks.settings.settings import load_settings
+    from tasks.store.picture_files import PictureFiles
 
     if strength is not None and init is None:
         raise UserError("--strength says how far to go from a picture: give that picture with --init")
     if sheet:
-        _can_be_written(sheet)
-    loaded = load(settings)
-    machine = step.machine(loaded)
-    width, height = _size(size)
+        _check_png_path(sheet)
+    loaded = load_settings(settings)
+    machine = step.model_setup(loaded)
+    width, height = _parse_size(size)
     changes = {"negative": negative, "sampler": sampler, "steps": steps, "guidance": guidance, "strength": strength}
     changes |= {"width": width, "height": height}
-    words = embedding or []
-    shots = step.shots(loaded, machine, prompt, seed, count, init, words, _weighted(lora or []), **changes)
-    known = [read(path).token for path in words]
-    for warning in lint(prompt, known) + lint(shots[0].negative, known):
+    embeddings = embedding or []
+    shots = step.shots_for_seeds(
+        loaded, machine, prompt, seed, count, init, embeddings, _parse_loras(lora or []), **changes
+    )
+    tokens = [read_embedding(path).token for path in embeddings]
+    for warning in lint_prompt(prompt, tokens) + lint_prompt(shots[0].negative, tokens):
         typer.secho(f"note: prompt: {warning}", fg=typer.colors.YELLOW, err=True)
-    paths = step.generate(shots, machine, Artifacts(loaded.studio))
+    paths = step.generate_pictures(shots, machine, PictureFiles(loaded.studio))
     for path in paths:
         typer.echo(path)
     if sheet:
-        write(sheet, step.sheet(paths, prompt))
+        write_file(sheet, step.contact_sheet_png(paths, prompt))
         typer.echo(sheet)
 
 
-def replay(
+def replay_picture(
     picture: Annotated[Path, typer.Argument(help="A PNG made by restage.")],
-    settings: Where = None,
+    settings: SettingsOption = None,
     save: Annotated[Path | None, typer.Option(help="Also write the picture made now to this PNG.")] = None,
 ) -> None:
     """Make a picture again from what its file says, and compare.
@@ -78,21 +80,21 @@ def replay(
     which different pixels in the same environment are.
     """
     from tasks.pictures import replay as step
-    from tasks.settings.settings import load
+    from tasks.settings.settings import load_settings
 
     if save:
-        _can_be_written(save)
-    result = step.replay(picture, load(settings))
+        _check_png_path(save)
+    result = step.replay_picture(picture, load_settings(settings))
     if save:
-        step.save(result, save)
+        step.save_result(result, save)
     if result.verdict == "different":
         raise UserError(f"{picture}: {result}")
     typer.echo(f"{picture}: {result}")
     if result.verdict == "other environment":
-        raise typer.Exit(OTHER_ENVIRONMENT)
+        raise typer.Exit(OTHER_ENVIRONMENT_EXIT_CODE)
 
 
-def _size(text: str) -> tuple[int | None, int | None]:
+def _parse_size(text: str) -> tuple[int | None, int | None]:
     if not text:
         return None, None
     width, _, height = text.lower().partition("x")
@@ -101,19 +103,19 @@ def _size(text: str) -> tuple[int | None, int | None]:
     return int(width), int(height)
 
 
-def _weighted(loras: list[str]) -> dict[Path, float]:
-    """`ink.safetensors:0.8` and `ink.safetensors`, which weighs 1."""
-    found = {}
-    for each in loras:
-        path, colon, weight = each.rpartition(":")
+def _parse_loras(loras: list[str]) -> dict[Path, float]:
+    """Parse `ink.safetensors:0.8`, or `ink.safetensors` with weight 1."""
+    weights = {}
+    for lora in loras:
+        path, colon, weight = lora.rpartition(":")
         try:
-            found[Path(path if colon else weight)] = float(weight) if colon else 1.0
+            weights[Path(path if colon else weight)] = float(weight) if colon else 1.0
         except ValueError:
-            found[Path(each)] = 1.0  # the colon belongs to the path
-    return found
+            weights[Path(lora)] = 1.0  # the colon belongs to the path
+    return weights
 
 
-def _can_be_written(path: Path) -> None:
-    """Said before the work, not after it."""
+def _check_png_path(path: Path) -> None:
+    """Check the name of the picture before the work starts."""
     if path.is_dir() or path.suffix.lower() != ".png":
         raise UserError(f"{str(path)!r} is not the name of a picture: end it in .png")

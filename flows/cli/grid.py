@@ -1,4 +1,4 @@
-"""The command `restage grid`: what a knob does, seen side by side."""
+"""The command `restage grid`: compare the values of a setting side by side."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 
-def grid(
+def make_grid(
     persona: Annotated[str, typer.Argument(help="The name of a file in prompts/, such as pip, or its path.")],
     x: Annotated[str, typer.Option("--x", help="A field of a shot and its values, such as guidance=3,5,7.5.")],
     y: Annotated[str, typer.Option("--y", help="Another one, such as embedding=none,v1,v2, for the rows.")] = "",
@@ -35,9 +35,9 @@ def grid(
 
     Example: restage grid pip --x seed=1,2,3,4 --y "prompt={subject} at night; {subject} in the snow"
     """
-    from tasks.render.grid import grid as run
-    from tasks.render.grid_page import NO_AXIS, axis
-    from tasks.settings.settings import load
+    from tasks.render.grid import make_grid as run
+    from tasks.render.grid_page import NO_AXIS, parse_axis
+    from tasks.settings.settings import load_settings
 
-    for path in run(persona, load(settings), axis(x), axis(y) if y else NO_AXIS, prompt, seed):
+    for path in run(persona, load_settings(settings), parse_axis(x), parse_axis(y) if y else NO_AXIS, prompt, seed):
         typer.echo(path)

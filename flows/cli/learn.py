@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-Where = Annotated[
+SettingsOption = Annotated[
     Path | None,
     typer.Option("--settings", help="The settings file; ./settings.toml where it is not given.", show_default=False),
 ]
@@ -19,23 +19,23 @@ new = typer.Typer(help="Write a good file to start from.", no_args_is_help=True,
 @new.command("persona")
 def new_persona(
     name: Annotated[str, typer.Argument(help="Lowercase letters, digits, - and _, such as pip.")],
-    settings: Where = None,
+    settings: SettingsOption = None,
 ) -> None:
     """Write prompts/NAME.toml, with a comment for every key.
 
     Example: restage new persona mara
     """
-    from tasks.persona.starter_file import example_for, write_new
-    from tasks.settings.settings import load
+    from tasks.persona.starter_file import starter_subject_for, write_starter_file
+    from tasks.settings.settings import load_settings
 
-    loaded = load(settings)
-    path = write_new(name, loaded.folder, example_for(loaded.settings.models.name))
+    loaded = load_settings(settings)
+    path = write_starter_file(name, loaded.folder, starter_subject_for(loaded.settings.models.name))
     typer.echo(f"{path}: say who it is, then run: restage references {name}")
 
 
-def references(
+def choose_references(
     persona: Annotated[str, typer.Argument(help="The name of a file in prompts/, such as pip, or its path.")],
-    settings: Where = None,
+    settings: SettingsOption = None,
     fill: Annotated[
         bool, typer.Option("--fill", help="Also make the shots that are missing, and choose again.")
     ] = False,
@@ -56,26 +56,26 @@ def references(
 
     Example: restage references pip --drop 3f2a91c0 --keep 88d1e2ab
     """
-    from flows.references import references as run
-    from tasks.references.report import summary
-    from tasks.settings.settings import load
+    from flows.references import make_references as run
+    from tasks.references.report import summary_values
+    from tasks.settings.settings import load_settings
 
-    outcome = run(persona, load(settings), fill, keep or [], drop or [], forget or [], word, round)
-    found = summary(outcome.made)
+    outcome = run(persona, load_settings(settings), fill, keep or [], drop or [], forget or [], word, round)
+    values = summary_values(outcome.reference_set)
     if as_json:
-        typer.echo(json.dumps({**found, "report": str(outcome.page)}, indent=1, ensure_ascii=False))
+        typer.echo(json.dumps({**values, "report": str(outcome.page)}, indent=1, ensure_ascii=False))
         return
-    typer.echo(f"{len(found['chosen'])} of {found['candidates']} candidates chosen for {found['persona']}")
-    for code, count in found["dropped"].items():
+    typer.echo(f"{len(values['chosen'])} of {values['candidates']} candidates chosen for {values['persona']}")
+    for code, count in values["dropped"].items():
         typer.echo(f"  {count:4} dropped: {code}")
-    for what in found["findings"]:
-        typer.secho(f"note: {what}", fg=typer.colors.YELLOW, err=True)
+    for finding in values["findings"]:
+        typer.secho(f"note: {finding}", fg=typer.colors.YELLOW, err=True)
     typer.echo(outcome.page)
 
 
-def train(
+def train_persona(
     persona: Annotated[str, typer.Argument(help="The name of a file in prompts/, such as pip, or its path.")],
-    settings: Where = None,
+    settings: SettingsOption = None,
     steps: Annotated[int, typer.Option(min=0, help="How many steps at most; 0: what the settings say.")] = 0,
     vectors: Annotated[int, typer.Option(min=0, max=64, help="How many vectors; 0: what the settings say.")] = 0,
     rounds: Annotated[
@@ -92,16 +92,16 @@ def train(
 
     Example: restage train mara --vectors 8 --steps 2000
     """
-    from flows.train import train as run
-    from tasks.settings.settings import load
-    from tasks.training.report import lines, summary
+    from flows.train import train_persona as run
+    from tasks.settings.settings import load_settings
+    from tasks.training.report import summary_lines, summary_values
 
-    loaded = load(settings).with_training(steps=steps, vectors=vectors)
+    loaded = load_settings(settings).with_training(steps=steps, vectors=vectors)
     outcome = run(persona, loaded, use, rounds)
     if as_json:
-        found = {**summary(outcome.training), "report": str(outcome.page)}
-        typer.echo(json.dumps(found, indent=1, ensure_ascii=False))
+        values = {**summary_values(outcome.training), "report": str(outcome.page)}
+        typer.echo(json.dumps(values, indent=1, ensure_ascii=False))
         return
-    for line in lines(outcome.training):
+    for line in summary_lines(outcome.training):
         typer.echo(line)
     typer.echo(outcome.page)

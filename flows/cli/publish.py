@@ -15,21 +15,21 @@ import typer
 from models.system.errors import UserError
 
 if TYPE_CHECKING:
-    from tasks.publish.accounts import Standing
-    from tasks.settings.settings import Loaded
+    from tasks.publish.accounts import AccountStatus
+    from tasks.settings.settings import LoadedSettings
 
 # Heavy libraries are imported inside the commands, so that --help and mistakes answer at once.
 
-Where = Annotated[
+SettingsOption = Annotated[
     Path | None,
     typer.Option("--settings", help="The settings file; ./settings.toml where it is not given.", show_default=False),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="For scripts.")]
 
 
-def publish(
+def publish_posts(
     persona: Annotated[str, typer.Argument(help="Of this persona only.", show_default=False)] = "",
-    settings: Where = None,
+    settings: SettingsOption = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Write the posts to disk, and leave them approved.")
     ] = False,
@@ -53,43 +53,43 @@ def publish(
 
     Example: restage publish --to stand-in
     """
-    from flows.publish import aimed
-    from flows.publish import publish as run
+    from flows.publish import publish_due as run
+    from flows.publish import with_publisher
     from tasks.publish import report as receipts
-    from tasks.settings.settings import load
+    from tasks.settings.settings import load_settings
 
-    loaded = aimed(load(settings), to)
+    loaded = with_publisher(load_settings(settings), to)
     report = run(loaded, persona, dry_run=dry_run, to=to, post=post, at_once=now)
     if as_json:
         typer.echo(json.dumps(receipts.summary(report), indent=1, ensure_ascii=False))
     else:
         for line in receipts.lines(report):
             typer.echo(line)
-        if not report.last and not report.waiting and (later := _later(loaded, persona)):
+        if not report.last and not report.waiting and (later := _later_message(loaded, persona)):
             typer.echo(later)
     if report.in_need:
         raise typer.Exit(1)
 
 
-def _later(loaded: Loaded, persona: str) -> str:
-    """What is approved and not due yet."""
+def _later_message(loaded: LoadedSettings, persona: str) -> str:
+    """Say how many posts are approved but not due yet."""
     from tasks.posts import post_store
     from tasks.store.store import Store
 
     with closing(Store.open(loaded.database, loaded.studio, clock=loaded.clock)) as store:
-        found = sorted(post_store.find(store, ["approved"], persona=persona), key=lambda post: post.content.when)
-    if not found:
+        posts = sorted(post_store.find(store, ["approved"], persona=persona), key=lambda post: post.content.when)
+    if not posts:
         return ""
-    first = found[0]
+    first = posts[0]
     return (
-        f"{len(found)} approved for later, the next for {first.content.when:%a %Y-%m-%d %H:%M}: restage publish --post "
+        f"{len(posts)} approved for later, the next for {first.content.when:%a %Y-%m-%d %H:%M}: restage publish --post "
         f"{first.id} sends it before its time"
     )
 
 
-def login(
+def log_in_or_renew(
     account: Annotated[str, typer.Argument(help="The name of the account, as in the app, without @.")],
-    settings: Where = None,
+    settings: SettingsOption = None,
     renew: Annotated[
         bool, typer.Option("--renew", help="Instead renew the Graph API's token, which lives 60 days.")
     ] = False,
@@ -102,35 +102,35 @@ def login(
 
     Example: restage login pip_daily --renew
     """
-    from tasks.settings.settings import load
+    from tasks.settings.settings import load_settings
 
     if renew:
-        place, until = renewed(load(settings), account)
+        place, until = renew_token(load_settings(settings), account)
         typer.echo(f"the token of {account} in {place} is good until {until:%Y-%m-%d}")
         return
-    path = log_in(load(settings), account, _ask, _ask_unseen)
+    path = log_in_to_instagram(load_settings(settings), account, _ask_text, _ask_secret)
     typer.echo(f"{account} is logged in; the session lies in {path}")
 
 
-def log_in(
-    loaded: Loaded, account: str, ask: Callable[[str], str], ask_unseen: Callable[[str], str], address: str = ""
+def log_in_to_instagram(
+    loaded: LoadedSettings, account: str, ask: Callable[[str], str], ask_unseen: Callable[[str], str], address: str = ""
 ) -> Path:
-    """The login itself. Whoever logs in has acted in person, so a pause that waited for that is over."""
+    """Log in, and save the session. A person has acted, so a pause that waited for a person ends."""
     from tasks.publish import accounts
     from tasks.publishers.instagram.session import account_folder
-    from tasks.publishers.instagram.session import login as enter
+    from tasks.publishers.instagram.session import log_in as enter
     from tasks.store.store import Store
 
     account_folder(loaded.studio, account)  # a wrong name is told before anything is asked
     secrets = loaded.settings.secrets
-    named = secrets.instagram_username.get_secret_value() if secrets.instagram_username else ""
-    ours = named in ("", account)  # the secrets may be another account's
+    user_name = secrets.instagram_username.get_secret_value() if secrets.instagram_username else ""
+    ours = user_name in ("", account)  # the secrets may be another account's
     password = secrets.instagram_password.get_secret_value() if ours and secrets.instagram_password else ""
     totp = secrets.instagram_totp.get_secret_value() if ours and secrets.instagram_totp else ""
     password = password or ask_unseen(f"password of {account}: ")
     if not password:
         raise UserError(f"nobody can log in without a password: type that of {account}")
-    more = {"address": address, "breath": 0.0} if address else {}
+    more = {"address": address, "request_pause": 0.0} if address else {}
     path = enter(loaded.studio, account, password, totp, ask=ask, **more)  # type: ignore[arg-type]
     with (
         closing(Store.open(loaded.database, loaded.studio, clock=loaded.clock)) as store,
@@ -141,10 +141,10 @@ def log_in(
     return path
 
 
-def renewed(loaded: Loaded, account: str, api: str = "") -> tuple[Path, datetime]:
-    """A new token in the place of the old one, which stays good until it ends; until when the new one is."""
-    from models.system.files import write
-    from tasks.publishers.graph.api import API, refreshed
+def renew_token(loaded: LoadedSettings, account: str, api: str = "") -> tuple[Path, datetime]:
+    """Replace the token by a new one, and return its file and until when it is valid. The old one stays valid until it ends."""
+    from models.system.files import write_file
+    from tasks.publishers.graph.api import API, refresh_token
     from tasks.settings.settings import secrets_dir
 
     place, token = secrets_dir(loaded.folder) / "graph_token", loaded.settings.secrets.graph_token
@@ -155,18 +155,18 @@ def renewed(loaded: Loaded, account: str, api: str = "") -> tuple[Path, datetime
             f"the token comes from the environment or from .env, where it cannot be replaced: write it to {place} alone, "
             "and it is renewed there"
         )
-    new, seconds = refreshed(token.get_secret_value(), account, api=api or API)
+    new, seconds = refresh_token(token.get_secret_value(), account, api=api or API)
     mask = os.umask(0o077)  # nobody else reads it, from its first byte
     try:
-        write(place, new.encode())
+        write_file(place, new.encode())
     finally:
         os.umask(mask)
     return place, loaded.clock() + timedelta(seconds=seconds)
 
 
-def account(
+def show_accounts(
     name: Annotated[str, typer.Argument(help="Of this account only.", show_default=False)] = "",
-    settings: Where = None,
+    settings: SettingsOption = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the account: what it needed is done.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -175,33 +175,35 @@ def account(
     Example: restage account pip_daily --resume
     """
     from tasks.publish import accounts
-    from tasks.settings.settings import load
+    from tasks.settings.settings import load_settings
     from tasks.store.store import Store
 
-    loaded = load(settings)
+    loaded = load_settings(settings)
     with closing(Store.open(loaded.database, loaded.studio, clock=loaded.clock)) as store:
-        found = accounts.standings(store, name)
-        if resume and not found:
+        standings = accounts.standings(store, name)
+        if resume and not standings:
             raise UserError("name the account that may go on: see restage account for those there are")
         if resume and not name:
             raise UserError("say which account may go on: restage account NAME --resume")
         if resume:
             with store.writing() as connection:
-                for each in found:
-                    accounts.resume(connection, each.publisher, each.account, loaded.clock())
-            found = accounts.standings(store, name)
+                for standing in standings:
+                    accounts.resume(connection, standing.publisher, standing.account, loaded.clock())
+            standings = accounts.standings(store, name)
     if as_json:
-        typer.echo(json.dumps([_plain(each, loaded.clock()) for each in found], indent=1, ensure_ascii=False))
+        typer.echo(
+            json.dumps([_as_json(standing, loaded.clock()) for standing in standings], indent=1, ensure_ascii=False)
+        )
         return
-    for each in found:
-        typer.echo(f"{each.account:20} {each.publisher:10} {_says(each, loaded.clock())}")
-    if not found:
+    for standing in standings:
+        typer.echo(f"{standing.account:20} {standing.publisher:10} {_as_line(standing, loaded.clock())}")
+    if not standings:
         typer.secho(f"note: nothing was published to {name or 'any account'} yet", fg=typer.colors.YELLOW, err=True)
 
 
-def resolve(
+def resolve_post(
     post: Annotated[str, typer.Argument(help="The id of a post that needs a person, or the beginning of it.")],
-    settings: Where = None,
+    settings: SettingsOption = None,
     published: Annotated[
         str, typer.Option("--published", metavar="LINK", help="It is out: here.", show_default=False)
     ] = "",
@@ -215,29 +217,29 @@ def resolve(
     """
     from tasks.posts import post_store
     from tasks.publish import resolve as step
-    from tasks.settings.settings import load
+    from tasks.settings.settings import load_settings
     from tasks.store.store import Store
 
-    loaded = load(settings)
+    loaded = load_settings(settings)
     with closing(Store.open(loaded.database, loaded.studio, clock=loaded.clock)) as store:
-        there = post_store.get(store, post)
-        done = step.resolve(store, there, _who(), published, absent)
-    typer.echo(f"post {done.id} is {done.state}")
+        stored_post = post_store.get_post(store, post)
+        resolved = step.resolve(store, stored_post, _user_name(), published, absent)
+    typer.echo(f"post {resolved.id} is {resolved.state}")
 
 
-def _who() -> str:
+def _user_name() -> str:
     return os.environ.get("USER") or os.environ.get("USERNAME") or "somebody"
 
 
-def _ask(question: str) -> str:
+def _ask_text(question: str) -> str:
     return str(typer.prompt(question.rstrip(": "))).strip()
 
 
-def _ask_unseen(question: str) -> str:
+def _ask_secret(question: str) -> str:
     return str(typer.prompt(question.rstrip(": "), hide_input=True))
 
 
-def _plain(standing: Standing, now: datetime) -> dict[str, object]:
+def _as_json(standing: AccountStatus, now: datetime) -> dict[str, object]:
     return {
         "account": standing.account,
         "publisher": standing.publisher,
@@ -249,7 +251,7 @@ def _plain(standing: Standing, now: datetime) -> dict[str, object]:
     }
 
 
-def _says(standing: Standing, now: datetime) -> str:
+def _as_line(standing: AccountStatus, now: datetime) -> str:
     if standing.person:
         return f"waits for a person: {standing.why}; then run restage account {standing.account} --resume"
     if standing.paused(now) and standing.paused_until:

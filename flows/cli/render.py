@@ -1,4 +1,4 @@
-"""The command `restage render`: what is due becomes posts that await review."""
+"""The command `restage render`: turn what is due into posts that await review."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import typer
 from models.system.errors import UserError
 
 
-def render(
+def render_posts(
     persona: Annotated[str, typer.Argument(help="The name of a file in prompts/, such as pip, or its path.")],
     settings: Annotated[
         Path | None,
@@ -42,24 +42,24 @@ def render(
 
     Example: restage render pip --since 2026-12-01 --until 2026-12-24
     """
-    from flows.render import render as run
-    from tasks.render.due_posts import Span
-    from tasks.render.report import lines, summary
-    from tasks.settings.settings import load
+    from flows.render import render_posts as run
+    from tasks.render.due_posts import DateSpan
+    from tasks.render.report import post_lines, render_summary
+    from tasks.settings.settings import load_settings
 
     if days and until:
         raise UserError("--days and --until both say where to end: give one of them")
-    outcome = run(persona, load(settings), Span(since, until, days), again, candidates)
+    outcome = run(persona, load_settings(settings), DateSpan(since, until, days), again, candidates)
     if as_json:
-        found = {**summary(outcome.render), "page": str(outcome.page or "")}
-        typer.echo(json.dumps(found, indent=1, ensure_ascii=False))
+        values = {**render_summary(outcome.render_posts), "page": str(outcome.page or "")}
+        typer.echo(json.dumps(values, indent=1, ensure_ascii=False))
     else:
-        for line in lines(outcome.render):
+        for line in post_lines(outcome.render_posts):
             typer.echo(line)
-        for note in outcome.render.notes:
+        for note in outcome.render_posts.notes:
             typer.secho(f"note: {note}", fg=typer.colors.YELLOW, err=True)
-        for failure in outcome.render.failures:
+        for failure in outcome.render_posts.failures:
             typer.secho(failure, fg=typer.colors.RED, err=True)
         typer.echo(outcome.page or "nothing is due")
-    if outcome.render.failures:
+    if outcome.render_posts.failures:
         raise typer.Exit(1)

@@ -1,4 +1,4 @@
-"""`restage status`: what is due, waiting, published and failing, and when the runs were and will be."""
+"""`restage status`: show what is due, waiting, published and failing, and when the last run was and the next will be."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from flows.serving.serve import LOCK, answers, places
+from flows.serving.serve import LOCK_FILE, find_addresses, is_reachable
 from models.system import file_lock
 from models.system.errors import UserError
-from tasks.calendar.daily_runs import upcoming
+from tasks.calendar.daily_runs import next_runs
 from tasks.calendar.wording import plan_ahead
 from tasks.persona import persona
 from tasks.posts import post_store
 from tasks.posts.post import Post
 from tasks.posts.states import State
-from tasks.settings.settings import Loaded
+from tasks.settings.settings import LoadedSettings
 from tasks.store.store import FILE, Store
 
 WAITING: Sequence[State] = ("awaiting review",)
-READY: Sequence[State] = ("approved",)
+APPROVED: Sequence[State] = ("approved",)
 TROUBLE: Sequence[State] = ("failed", "needs a person", "unknown", "draft")
-AHEAD = timedelta(days=7)
-SHOWN = 5
+LOOKAHEAD = timedelta(days=7)
+MAX_PUBLISHED = 5
 
 
 @dataclass
@@ -37,56 +37,58 @@ class Status:
     due: list[dict[str, Any]] = field(default_factory=list)
     """Shots of the next days that have no post yet."""
     waiting: list[Post] = field(default_factory=list)
-    ready: list[Post] = field(default_factory=list)
+    approved: list[Post] = field(default_factory=list)
     published: list[Post] = field(default_factory=list)
     trouble: list[Post] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
 
-def status(loaded: Loaded, now: datetime | None = None) -> Status:
-    """Look at the store, the calendars and, where it answers, Prefect."""
+def collect_status(loaded: LoadedSettings, now: datetime | None = None) -> Status:
+    """Read the store, the calendars and, if it answers, Prefect."""
     now = now or loaded.clock()
-    found = Status(next=upcoming(loaded, now))
-    known = _posts(loaded, found)
-    for name in persona.names(loaded.folder):
-        _calendar(loaded, name, now, known, found)
-    found.due.sort(key=lambda each: each["when"])
-    api = places(loaded).api
-    said = file_lock.holder(loaded.studio / LOCK)
-    if said and said.get("prefect"):
-        api = f"{said['prefect']}/api"
-    if answers(api):
-        found.runs_at = api.removesuffix("/api")
-        found.last = _last_run(api)
-    return found
+    status = Status(next=next_runs(loaded, now))
+    posted_keys = _collect_posts(loaded, status)
+    for name in persona.persona_names(loaded.folder):
+        _collect_due(loaded, name, now, posted_keys, status)
+    status.due.sort(key=lambda due_shot: due_shot["when"])
+    api = find_addresses(loaded).api
+    server = file_lock.lock_holder(loaded.studio / LOCK_FILE)
+    if server and server.get("prefect"):
+        api = f"{server['prefect']}/api"
+    if is_reachable(api):
+        status.runs_at = api.removesuffix("/api")
+        status.last = _last_run(api)
+    return status
 
 
-def _posts(loaded: Loaded, found: Status) -> set[str]:
-    """Sort what is in the store; the occurrences that have a post."""
+def _collect_posts(loaded: LoadedSettings, status: Status) -> set[str]:
+    """Sort the posts of the store by state, and return the keys of the occurrences that have a post."""
     if not loaded.database.get_secret_value() and not (loaded.studio / FILE).exists():
         return set()  # looking must not make one
     with closing(Store.open(loaded.database, loaded.studio, clock=loaded.clock)) as store:
-        found.waiting, found.ready, found.trouble = (post_store.find(store, each) for each in (WAITING, READY, TROUBLE))
-        found.published = post_store.find(store, ["published"], newest_first=True, limit=SHOWN)
+        status.waiting, status.approved, status.trouble = (
+            post_store.find(store, states) for states in (WAITING, APPROVED, TROUBLE)
+        )
+        status.published = post_store.find(store, ["published"], newest_first=True, limit=MAX_PUBLISHED)
         return {post.key for post in post_store.find(store)}
 
 
-def _calendar(loaded: Loaded, name: str, now: datetime, known: set[str], found: Status) -> None:
+def _collect_due(loaded: LoadedSettings, name: str, now: datetime, posted_keys: set[str], status: Status) -> None:
     try:
-        plan = plan_ahead(persona.find(name, loaded.folder), now, now + AHEAD)
+        plan = plan_ahead(persona.find_persona(name, loaded.folder), now, now + LOOKAHEAD)
     except UserError as error:
-        found.problems.append(str(error))
+        status.problems.append(str(error))
         return
-    found.problems += list(dict.fromkeys(str(each) for each in plan.problems))
-    found.due += [
-        {"persona": name, "shot": each.shot, "when": each.when.isoformat(), "key": each.key}
-        for each in plan.due
-        if each.key not in known
+    status.problems += list(dict.fromkeys(map(str, plan.problems)))
+    status.due += [
+        {"persona": name, "shot": due_shot.shot, "when": due_shot.when.isoformat(), "key": due_shot.key}
+        for due_shot in plan.due
+        if due_shot.key not in posted_keys
     ]
 
 
 def _last_run(api: str) -> dict[str, Any] | None:
-    """The last daily run, as Prefect tells it."""
+    """Ask Prefect for the last daily run."""
     import os
 
     import httpx
@@ -110,44 +112,49 @@ def _last_run(api: str) -> dict[str, Any] | None:
     return {"name": run["name"], "state": run["state_name"], "at": run["start_time"]}
 
 
-def lines(found: Status) -> list[str]:
-    """For a terminal: the counts, then what wants a person."""
-    said = [
-        f"{len(found.due):4} due in {AHEAD.days} days without a post" + _first(found.due),
-        f"{len(found.waiting):4} to review" + (": restage review" if found.waiting else ""),
-        f"{len(found.ready):4} approved",
-        f"{len(found.trouble):4} in trouble",
+def format_status(status: Status) -> list[str]:
+    """List the status as lines for a terminal: the counts, then what needs a person."""
+    lines = [
+        f"{len(status.due):4} due in {LOOKAHEAD.days} days without a post" + _next_due(status.due),
+        f"{len(status.waiting):4} to review" + (": restage review" if status.waiting else ""),
+        f"{len(status.approved):4} approved",
+        f"{len(status.trouble):4} in trouble",
     ]
-    said += [f"     {post.id}  {post.state}  {post.shot} of {post.persona}: {post.problem}" for post in found.trouble]
-    if found.published:
-        last = found.published[0]
-        said.append(f"     last published: {last.shot} of {last.persona}, {last.content.when:%Y-%m-%d %H:%M}")
-    if found.last:
-        said.append(f"     last run: {found.last['name']}, {found.last['state']}, {found.last['at'][:16]} UTC")
-    if found.next:
-        runs = f"Prefect answers at {found.runs_at}" if found.runs_at else "nothing runs: restage serve"
-        name, when = next(iter(found.next.items()))
-        said.append(f"     next run: {name}, {when:%Y-%m-%d %H:%M %Z} ({runs})")
-    return [*said, *found.problems]
+    lines += [f"     {post.id}  {post.state}  {post.shot} of {post.persona}: {post.problem}" for post in status.trouble]
+    if status.published:
+        last = status.published[0]
+        lines.append(f"     last published: {last.shot} of {last.persona}, {last.content.when:%Y-%m-%d %H:%M}")
+    if status.last:
+        lines.append(f"     last run: {status.last['name']}, {status.last['state']}, {status.last['at'][:16]} UTC")
+    if status.next:
+        runs = f"Prefect answers at {status.runs_at}" if status.runs_at else "nothing runs: restage serve"
+        name, start = next(iter(status.next.items()))
+        lines.append(f"     next run: {name}, {start:%Y-%m-%d %H:%M %Z} ({runs})")
+    return [*lines, *status.problems]
 
 
-def _first(due: Sequence[dict[str, Any]]) -> str:
+def _next_due(due: Sequence[dict[str, Any]]) -> str:
     return f": the next is {due[0]['shot']} of {due[0]['persona']}, {due[0]['when'][:16]}" if due else ""
 
 
-def summary(found: Status) -> dict[str, Any]:
-    """The same for scripts."""
+def summarize_status(status: Status) -> dict[str, Any]:
+    """Return the status as values for scripts."""
 
-    def row(post: Post) -> dict[str, Any]:
-        said = {"post": post.id, "persona": post.persona, "shot": post.shot, "state": post.state}
-        return said | {"when": post.content.when.isoformat(), "problem": post.problem}
+    def post_row(post: Post) -> dict[str, Any]:
+        values = {"post": post.id, "persona": post.persona, "shot": post.shot, "state": post.state}
+        return values | {"when": post.content.when.isoformat(), "problem": post.problem}
 
-    lists = {"waiting": found.waiting, "ready": found.ready, "published": found.published, "trouble": found.trouble}
+    lists = {
+        "waiting": status.waiting,
+        "ready": status.approved,
+        "published": status.published,
+        "trouble": status.trouble,
+    }
     return {
-        "prefect": found.runs_at,
-        "last": found.last,
-        "next": {name: when.isoformat() for name, when in found.next.items()},
-        "due": found.due,
-        **{name: [row(post) for post in each] for name, each in lists.items()},
-        "problems": found.problems,
+        "prefect": status.runs_at,
+        "last": status.last,
+        "next": {name: start.isoformat() for name, start in status.next.items()},
+        "due": status.due,
+        **{name: [post_row(post) for post in posts] for name, posts in lists.items()},
+        "problems": status.problems,
     }

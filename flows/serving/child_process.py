@@ -1,6 +1,6 @@
 """One part of `restage serve` in a process of its own: `python -m flows.serving.child_process server|runner|board HOST PORT`.
 
-It ends when the process that started it is gone, however that ended, and takes along whatever it started itself.
+It ends when its parent process is gone, for whatever reason, and ends all processes that it started.
 """
 
 from __future__ import annotations
@@ -11,29 +11,29 @@ import signal
 import sys
 import threading
 
-from flows.serving.supervisor import HOPELESS
+from flows.serving.supervisor import HOPELESS_EXIT_CODE
 from models.system.errors import UserError
 
 RUNS_AT_ONCE = 4
-"""Runs in processes of their own; those that need the GPU still come one after another."""
-LOOK_SECONDS = 5.0
-"""How often scheduled runs are asked for."""
+"""Runs at the same time, each in its own process. Those that need the GPU still run one after another."""
+POLL_SECONDS = 5.0
+"""Seconds between two queries for scheduled runs."""
 STOPPING_SECONDS = 5
 GRACE_SECONDS = 8.0
-"""What a run has to put down its work before it is told again."""
+"""Seconds that a run has to stop before it is signalled again."""
 
 
 def main(name: str, host: str, port: int) -> None:
     threading.Thread(target=end_with_parent, daemon=True, name="end with parent").start()
     try:
-        {"server": server, "runner": runner, "board": board}[name](host, port)
+        {"server": run_server, "runner": run_runner, "board": run_board}[name](host, port)
     except UserError as error:
         print(f"restage: {error}", file=sys.stderr)
-        sys.exit(HOPELESS)
+        sys.exit(HOPELESS_EXIT_CODE)
 
 
 def end_with_parent() -> None:
-    """Standard input is a pipe from the parent, in which nothing ever stands."""
+    """End this process when its standard input, a pipe from the parent that stays empty, is closed."""
     while os.read(0, 1):
         pass
     if os.name == "posix" and os.getpgrp() == os.getpid():
@@ -41,8 +41,8 @@ def end_with_parent() -> None:
     os._exit(1)
 
 
-def server(host: str, port: int) -> None:
-    """Prefect's server and its pages."""
+def run_server(host: str, port: int) -> None:
+    """Serve Prefect's API and its pages."""
     import uvicorn
     from prefect.server.api.server import create_app
 
@@ -50,45 +50,45 @@ def server(host: str, port: int) -> None:
     uvicorn.run(app, host=host, port=port, log_level="warning", timeout_graceful_shutdown=STOPPING_SECONDS)
 
 
-def runner(host: str, port: int) -> None:
-    """What starts the runs: registers the deployments, then looks for runs that are due."""
-    asyncio.run(_run())
+def run_runner(host: str, port: int) -> None:
+    """Register the deployments, then start the runs that are due."""
+    asyncio.run(_run_deployments())
 
 
-async def _run() -> None:
+async def _run_deployments() -> None:
     from prefect.runner import Runner
 
     from flows.serving import prefect_server
-    from tasks.settings.settings import load
+    from tasks.settings.settings import load_settings
 
-    loaded = load()
-    wanted = prefect_server.wanted(loaded)
-    await prefect_server.prepare(wanted)
+    loaded = load_settings()
+    deployments = prefect_server.deployments_for(loaded)
+    await prefect_server.prepare_server(deployments)
     worker = Runner(
-        name="restage", limit=RUNS_AT_ONCE, query_seconds=LOOK_SECONDS, heartbeat_seconds=30, pause_on_shutdown=False
+        name="restage", limit=RUNS_AT_ONCE, query_seconds=POLL_SECONDS, heartbeat_seconds=30, pause_on_shutdown=False
     )
-    await prefect_server.forget({await worker.aadd_deployment(each) for each in wanted})
+    await prefect_server.delete_stale({await worker.aadd_deployment(deployment) for deployment in deployments})
     running = asyncio.create_task(worker.start())
     while not worker.started and not running.done():
         await asyncio.sleep(0.05)
     stop = asyncio.Event()
     # Prefect's own handler ends the process from inside a signal, sometimes before the runs are told.
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    told = asyncio.create_task(stop.wait())
-    await asyncio.wait([told, running], return_when=asyncio.FIRST_COMPLETED)
-    if told.done():
+    stopped = asyncio.create_task(stop.wait())
+    await asyncio.wait([stopped, running], return_when=asyncio.FIRST_COMPLETED)
+    if stopped.done():
         # A run that only waits, for the GPU say, ends at the second signal; at this one we have stopped listening.
         asyncio.get_running_loop().call_later(GRACE_SECONDS, os.killpg, 0, signal.SIGTERM)
         await worker.astop()
     await running
 
 
-def board(host: str, port: int) -> None:
-    """The review page."""
-    from board.serve import run
-    from tasks.settings.settings import load
+def run_board(host: str, port: int) -> None:
+    """Serve the review page."""
+    from board.serve import serve_board
+    from tasks.settings.settings import load_settings
 
-    run(load(), host, port)
+    serve_board(load_settings(), host, port)
 
 
 if __name__ == "__main__":

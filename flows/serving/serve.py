@@ -1,6 +1,6 @@
-"""Everything that runs all the time, by one command: Prefect's server, what starts the runs, and the review page.
+"""Run everything by one command: Prefect's server, the runner of flows, and the review page.
 
-This process only watches over them: it starts again what dies, and ends what it started.
+This process only supervises them: it restarts those that die, and ends those that it started.
 """
 
 from __future__ import annotations
@@ -17,133 +17,143 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
-from flows.serving.supervisor import Child, Children
+from flows.serving.supervisor import SupervisedProcess, Supervisor
 from models.system import file_lock
 from models.system.errors import UserError
-from tasks.settings.settings import Loaded
+from tasks.settings.settings import LoadedSettings
 
-LOCK = "serve.lock"
-LOGS = "logs"
+LOCK_FILE = "serve.lock"
+LOGS_FOLDER = "logs"
 HOST = "127.0.0.1"
 START_SECONDS = 180.0
-"""The first start makes Prefect's database, on a slow machine too."""
+"""Long enough for the first start, which creates Prefect's database, on a slow machine."""
 PORT_SECONDS = 5.0
-"""What a killed predecessor left behind needs a moment to notice that it is alone."""
-QUIET: Mapping[str, str] = {
-    # Nothing is told to anybody, unless its owner has switched that on.
+"""Children of a killed predecessor need a moment to notice that it is gone."""
+PREFECT_DEFAULTS: Mapping[str, str] = {
+    # No telemetry unless the owner has switched it on.
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "DO_NOT_TRACK": "1",
     "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
     "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "false",
-    # Who holds the GPU is remembered on disk. In the server's memory, which Prefect prefers, it would be forgotten when server
-    # and run are killed together, and nobody would ever let go of it.
+    # Leases of the GPU are stored on disk. In the server's memory, Prefect's default, they would be lost when server and run
+    # are killed together, and the GPU would never be released.
     "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
-    # A run every ten minutes is fifty thousand a year. What they did stands in the studio; Prefect's rows need not stay.
+    # A run every ten minutes is fifty thousand a year. The studio records what they did; Prefect's rows need not stay.
     "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
     "PREFECT_SERVER_SERVICES_DB_VACUUM_RETENTION_PERIOD": str(30 * 24 * 3600),
 }
 
 
 @dataclass(frozen=True)
-class Places:
-    """Where everything listens."""
+class ServerAddresses:
+    """Addresses that the servers listen on."""
 
     api: str
-    """Of Prefect's server, with /api at its end."""
+    """Address of Prefect's API, with /api at its end."""
     port: int | None
-    """Where that server is started here; None where it runs already."""
+    """Port of the server started here; None if it runs elsewhere."""
     board: tuple[str, int] | None
 
     @property
-    def pages(self) -> str:
+    def prefect_url(self) -> str:
         return self.api.removesuffix("/api")
 
     @property
-    def review(self) -> str:
-        """The review page, as one types it into a browser here; empty where there is none."""
+    def review_url(self) -> str:
+        """Address of the review page for a browser on this machine; empty if there is none."""
         if not self.board:
             return ""
-        from board.serve import address
+        from board.serve import board_address
 
-        return address(*self.board)
+        return board_address(*self.board)
 
 
-def places(loaded: Loaded, port: int | None = None) -> Places:
-    """As the settings say; PREFECT_API_URL counts more."""
+def find_addresses(loaded: LoadedSettings, port: int | None = None) -> ServerAddresses:
+    """Read the addresses from the settings; PREFECT_API_URL takes precedence."""
     elsewhere = os.environ.get("PREFECT_API_URL") or loaded.settings.server.prefect
-    here = port or loaded.settings.server.port
+    local_port = port or loaded.settings.server.port
     if port and elsewhere:
         raise UserError(f"--port is for a server started here, and {elsewhere} is used: leave one of them out")
     at = (loaded.settings.board.host, loaded.settings.board.port)
-    there = importlib.util.find_spec("board.serve") is not None
-    return Places(
-        elsewhere.rstrip("/") or f"http://{HOST}:{here}/api", None if elsewhere else here, at if there else None
+    has_board = importlib.util.find_spec("board.serve") is not None
+    return ServerAddresses(
+        elsewhere.rstrip("/") or f"http://{HOST}:{local_port}/api",
+        None if elsewhere else local_port,
+        at if has_board else None,
     )
 
 
-def serve(loaded: Loaded, file: Path, say: Callable[[str], None], port: int | None = None) -> None:
+def serve_everything(loaded: LoadedSettings, file: Path, say: Callable[[str], None], port: int | None = None) -> None:
     """Run everything until Ctrl-C (KeyboardInterrupt) or SIGTERM (returns)."""
-    where = places(loaded, port)
-    said = {"prefect": where.pages, "board": where.review}
+    addresses = find_addresses(loaded, port)
+    lock_values = {"prefect": addresses.prefect_url, "board": addresses.review_url}
     try:
-        with file_lock.hold(loaded.studio / LOCK, said), _until_terminated():
-            _serve(loaded, file, where, say)
-    except file_lock.HeldError as held:
-        raise UserError(_taken(loaded, held.said)) from None
+        with file_lock.hold_lock(loaded.studio / LOCK_FILE, lock_values), _until_terminated():
+            _run_parts(loaded, file, addresses, say)
+    except file_lock.LockHeldError as error:
+        raise UserError(_already_running_message(loaded, error.holder)) from None
 
 
-def _serve(loaded: Loaded, file: Path, where: Places, say: Callable[[str], None]) -> None:
-    check_ports(where)
-    parts = Children(environment(loaded, file, where), str(loaded.folder), say)
+def _run_parts(loaded: LoadedSettings, file: Path, addresses: ServerAddresses, say: Callable[[str], None]) -> None:
+    check_ports(addresses)
+    parts = Supervisor(child_environment(loaded, file, addresses), str(loaded.folder), say)
     try:
-        if where.port:
-            parts.add(_part("Prefect server", "server", HOST, where.port, log=loaded.studio / LOGS / "prefect.log"))
-        wait_for(where, parts)
-        say(f"Prefect       {where.pages}")
-        parts.add(_part("runner", "runner", HOST, 0, patience=30))
-        if where.board:
-            parts.add(_part("review page", "board", *where.board))
-            say(f"review page   {where.review}")
+        if addresses.port:
+            parts.start_process(
+                _new_part(
+                    "Prefect server", "server", HOST, addresses.port, log=loaded.studio / LOGS_FOLDER / "prefect.log"
+                )
+            )
+        wait_for_server(addresses, parts)
+        say(f"Prefect       {addresses.prefect_url}")
+        parts.start_process(_new_part("runner", "runner", HOST, 0, patience=30))
+        if addresses.board:
+            parts.start_process(_new_part("review page", "board", *addresses.board))
+            say(f"review page   {addresses.review_url}")
         say("Ctrl-C stops everything")
-        parts.watch()
+        parts.watch_forever()
     finally:
-        parts.stop()
+        parts.stop_all()
 
 
-def environment(loaded: Loaded, file: Path, where: Places) -> dict[str, str]:
-    """What the parts and the runs they start find set. What the user has set stays."""
+def child_environment(loaded: LoadedSettings, file: Path, addresses: ServerAddresses) -> dict[str, str]:
+    """Return the environment of the parts and their runs. Variables that the user has set are kept."""
     ours = {
-        **QUIET,
+        **PREFECT_DEFAULTS,
         "PREFECT_HOME": str((loaded.studio / "prefect").resolve()),
     }
-    fixed = {"PREFECT_API_URL": where.api, "RESTAGE_SETTINGS": str(file.resolve()), "PYTHONUNBUFFERED": "1"}
-    if where.port:
-        # Its pages ask where these say that it listens, whatever it was started with.
-        fixed |= {"PREFECT_SERVER_API_HOST": HOST, "PREFECT_SERVER_API_PORT": str(where.port)}
+    fixed = {"PREFECT_API_URL": addresses.api, "RESTAGE_SETTINGS": str(file.resolve()), "PYTHONUNBUFFERED": "1"}
+    if addresses.port:
+        # Prefect's pages send their requests to this address, whatever the server was started with.
+        fixed |= {"PREFECT_SERVER_API_HOST": HOST, "PREFECT_SERVER_API_PORT": str(addresses.port)}
     return {**ours, **os.environ, **fixed}
 
 
-def _part(name: str, kind: str, host: str, port: int, patience: float = 10.0, log: Path | None = None) -> Child:
-    # -P: a folder called models beside the settings is no part of this program.
-    return Child(
+def _new_part(
+    name: str, kind: str, host: str, port: int, patience: float = 10.0, log: Path | None = None
+) -> SupervisedProcess:
+    # -P: a folder called models beside the settings must not be imported.
+    return SupervisedProcess(
         name, [sys.executable, "-P", "-m", "flows.serving.child_process", kind, host, str(port)], patience, log
     )
 
 
-def wait_for(where: Places, parts: Children, patience: float = START_SECONDS) -> None:
-    """Until the server answers."""
+def wait_for_server(addresses: ServerAddresses, parts: Supervisor, patience: float = START_SECONDS) -> None:
+    """Wait until the server answers."""
     until = time.monotonic() + patience
-    if not where.port and not answers(where.api):
-        parts.say(f"waiting for the Prefect server at {where.pages}")
-    while not answers(where.api):
+    if not addresses.port and not is_reachable(addresses.api):
+        parts.say(f"waiting for the Prefect server at {addresses.prefect_url}")
+    while not is_reachable(addresses.api):
         if time.monotonic() > until:
-            raise UserError(f"the Prefect server at {where.pages} does not answer: {_remedy(where, parts)}")
-        parts.look(time.monotonic())
+            raise UserError(
+                f"the Prefect server at {addresses.prefect_url} does not answer: {_remedy_for(addresses, parts)}"
+            )
+        parts.restart_dead(time.monotonic())
         time.sleep(0.2)
 
 
-def answers(api: str, seconds: float = 2.0) -> bool:
-    """Whether a Prefect server is there."""
+def is_reachable(api: str, seconds: float = 2.0) -> bool:
+    """Tell whether a Prefect server answers."""
     import httpx
 
     auth = os.environ.get("PREFECT_API_AUTH_STRING", "").partition(":")
@@ -154,22 +164,22 @@ def answers(api: str, seconds: float = 2.0) -> bool:
         return False
 
 
-def _remedy(where: Places, parts: Children) -> str:
-    if where.port:
-        return f"read what it said in {parts.all[0].log}"
+def _remedy_for(addresses: ServerAddresses, parts: Supervisor) -> str:
+    if addresses.port:
+        return f"read what it said in {parts.processes[0].log}"
     return "start it, or leave [server] prefect and PREFECT_API_URL empty"
 
 
-def check_ports(where: Places, patience: float = PORT_SECONDS) -> None:
-    """Said before anything is started."""
-    wanted = [(HOST, where.port, "[server] port in settings.toml or --port")] if where.port else []
-    if where.board:
-        wanted.append((*where.board, "[board] port in settings.toml"))
+def check_ports(addresses: ServerAddresses, patience: float = PORT_SECONDS) -> None:
+    """Check that the ports are free before anything is started."""
+    ports = [(HOST, addresses.port, "[server] port in settings.toml or --port")] if addresses.port else []
+    if addresses.board:
+        ports.append((*addresses.board, "[board] port in settings.toml"))
     until = time.monotonic() + patience
-    for host, port, knob in wanted:
+    for host, port, setting in ports:
         while not _is_free(host, port):
             if time.monotonic() > until:
-                raise UserError(f"port {port} is in use by another program: stop it, or choose another with {knob}")
+                raise UserError(f"port {port} is in use by another program: stop it, or choose another with {setting}")
             time.sleep(0.1)
 
 
@@ -183,23 +193,23 @@ def _is_free(host: str, port: int) -> bool:
     return True
 
 
-def _taken(loaded: Loaded, said: Mapping[str, str]) -> str:
-    at = f" at {said['prefect']}" if said.get("prefect") else ""
-    who = f" (process {said['pid']})" if said.get("pid") else ""
-    return f"restage serve runs already for {loaded.studio}{at}{who}: use that one, or stop it first"
+def _already_running_message(loaded: LoadedSettings, lock_values: Mapping[str, str]) -> str:
+    address = f" at {lock_values['prefect']}" if lock_values.get("prefect") else ""
+    process = f" (process {lock_values['pid']})" if lock_values.get("pid") else ""
+    return f"restage serve runs already for {loaded.studio}{address}{process}: use that one, or stop it first"
 
 
 class _TerminatedError(BaseException):
-    """SIGTERM: end in good order."""
+    """Raised on SIGTERM, to end in good order."""
 
 
 @contextmanager
 def _until_terminated() -> Iterator[None]:
-    def end(number: int, frame: FrameType | None) -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # being told twice must not stop the stopping
+    def handle_sigterm(number: int, frame: FrameType | None) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second signal must not interrupt the shutdown
         raise _TerminatedError
 
-    before = signal.signal(signal.SIGTERM, end)
+    before = signal.signal(signal.SIGTERM, handle_sigterm)
     try:
         yield
     except _TerminatedError:

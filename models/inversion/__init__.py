@@ -2,8 +2,8 @@
 
 from models.inversion.config import Config as Config
 from models.inversion.training import DivergedError as DivergedError
-from models.inversion.training import Example as Example
 from models.inversion.training import Plateau as Plateau
-from models.inversion.training import Record as Record
-from models.inversion.training import train as train
-from models.inversion.training import validation as validation
+from models.inversion.training import TrainingExample as TrainingExample
+from models.inversion.training import TrainingStep as TrainingStep
+from models.inversion.training import measure_validation_loss as measure_validation_loss
+from models.inversion.training import train_token as train_token

@@ -1,12 +1,12 @@
-"""Numbers on their way from the device, which nobody has to wait for."""
+"""Numbers that are copied from the device without waiting for them."""
 
 from __future__ import annotations
 
 import torch
 
 
-class Reading:
-    """A few numbers computed on the device. Asking for them waits, if need be; asking whether they are here does not."""
+class AsyncNumbers:
+    """Some numbers computed on the device. Reading them may wait; asking whether they have arrived does not."""
 
     def __init__(self, *values: torch.Tensor) -> None:
         together = torch.stack([value.detach().float() for value in values])
@@ -19,10 +19,10 @@ class Reading:
             self._host = together.cpu()
 
     @property
-    def ready(self) -> bool:
+    def is_ready(self) -> bool:
         return self._arrived is None or self._arrived.query()
 
-    def numbers(self) -> list[float]:
+    def wait_for_numbers(self) -> list[float]:
         if self._arrived is not None:
             self._arrived.synchronize()
         return self._host.tolist()

@@ -1,4 +1,4 @@
-"""A training put away as bytes: the vectors, what the optimizer remembers, and what they belong to."""
+"""A training saved as bytes: the vectors, the optimizer's state, and what they belong to."""
 
 from __future__ import annotations
 
@@ -10,34 +10,34 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from models.inversion.config import HOW, Config, plain
+from models.inversion.config import COMPUTE_SETTINGS, Config, config_as_json
 from models.system.errors import UserError
 
 if TYPE_CHECKING:
-    from models.sdxl.renderer import Model
+    from models.sdxl.renderer import Renderer
 
 FORMAT = "restage textual inversion 1"
 Fingerprint = dict[str, Any]
 
 
-def fingerprint(model: Model, config: Config, pictures: Sequence[tuple[str, Sequence[str]]]) -> Fingerprint:
-    """What a training is of: model, pictures (hash and captions, in order) and settings."""
+def training_fingerprint(model: Renderer, config: Config, pictures: Sequence[tuple[str, Sequence[str]]]) -> Fingerprint:
+    """Describe what a training depends on: model, pictures (hash and captions, in order) and settings."""
     vae = model.options.vae
     return {
         "model": model.source.ref.hash,
         "vae": vae.ref.hash if vae else "",
-        "config": plain(config),
-        "pictures": [[_short(pixels), _short(json.dumps(list(captions)))] for pixels, captions in pictures],
+        "config": config_as_json(config),
+        "pictures": [[_short_hash(pixels), _short_hash(json.dumps(list(captions)))] for pixels, captions in pictures],
     }
 
 
-def _short(text: str) -> str:
+def _short_hash(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)
-class Saved:
-    """A training as it stood after so many steps."""
+class Checkpoint:
+    """The state of a training after some number of steps."""
 
     step: int
     fingerprint: Fingerprint
@@ -46,13 +46,13 @@ class Saved:
     numbers: dict[str, Any]  # its plain numbers: "states", for each of them, and "group"
 
 
-def pack(saved: Saved) -> bytes:
-    """safetensors, whose header says all there is to say."""
+def pack_checkpoint(saved: Checkpoint) -> bytes:
+    """Write a checkpoint as safetensors, with everything else in its header."""
     from safetensors.torch import save
 
     tensors = {f"vectors.{place}": table for place, table in enumerate(saved.vectors)}
-    for place, kept in enumerate(saved.memory):
-        tensors |= {f"optimizer.{place}.{name}": tensor for name, tensor in kept.items()}
+    for place, state in enumerate(saved.memory):
+        tensors |= {f"optimizer.{place}.{name}": tensor for name, tensor in state.items()}
     whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     about = {
         "format": FORMAT,
@@ -65,7 +65,7 @@ def pack(saved: Saved) -> bytes:
     return save(whole, metadata={"restage": json.dumps(about, separators=(",", ":"))})
 
 
-def unpack(content: bytes) -> Saved:
+def unpack_checkpoint(content: bytes) -> Checkpoint:
     from safetensors import SafetensorError
     from safetensors.torch import load
 
@@ -85,14 +85,14 @@ def unpack(content: bytes) -> Saved:
             _, place, key = name.split(".", 2)
             memory[int(place)][key] = tensor
     vectors = [tensors[f"vectors.{place}"] for place in range(count)]
-    return Saved(about["step"], about["training"], vectors, memory, about["numbers"])
+    return Checkpoint(about["step"], about["training"], vectors, memory, about["numbers"])
 
 
-def check(saved: Saved, now: Fingerprint) -> None:
-    """Refuse to go on with what was begun with another model, other pictures or other settings."""
-    if found := list(_differences(saved.fingerprint, now)):
+def check_resumable(saved: Checkpoint, now: Fingerprint) -> None:
+    """Refuse to resume with another model, other pictures or other settings."""
+    if differences := list(_list_differences(saved.fingerprint, now)):
         raise UserError(
-            f"this checkpoint belongs to another training ({'; '.join(found)}): put that back, or start anew"
+            f"this checkpoint belongs to another training ({'; '.join(differences)}): put that back, or start anew"
         )
     if saved.step > now["config"]["steps"]:
         raise UserError(
@@ -100,21 +100,21 @@ def check(saved: Saved, now: Fingerprint) -> None:
         )
 
 
-def _differences(then: Fingerprint, now: Fingerprint) -> list[str]:
-    found = [f"another {name}" for name in ("model", "vae") if then[name] != now[name]]
+def _list_differences(then: Fingerprint, now: Fingerprint) -> list[str]:
+    differences = [f"another {name}" for name in ("model", "vae") if then[name] != now[name]]
     before, after = then["pictures"], now["pictures"]
     if len(before) != len(after):
-        found.append(f"{len(before)} pictures, now {len(after)}")
+        differences.append(f"{len(before)} pictures, now {len(after)}")
     for number, (old, new) in enumerate(zip(before, after, strict=False), 1):
-        found += [
-            f"another {what} {number}"
-            for what, a, b in zip(("picture", "caption of picture"), old, new, strict=True)
+        differences += [
+            f"another {label} {number}"
+            for label, a, b in zip(("picture", "caption of picture"), old, new, strict=True)
             if a != b
         ]
-    return found + _changed(then["config"], now["config"])
+    return differences + _changed_settings(then["config"], now["config"])
 
 
-def _changed(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    may = (*HOW, "steps")  # a training may become longer, and be computed another way
+def _changed_settings(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    may = (*COMPUTE_SETTINGS, "steps")  # a training may become longer, and be computed another way
     names = [name for name in now if name not in may and then.get(name) != now[name]]
     return [f"{name} was {then.get(name)}, now {now[name]}" for name in names]

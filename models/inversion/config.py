@@ -1,4 +1,4 @@
-"""What a training of a word is told: every knob, each with a default that works."""
+"""The settings of a training, each with a default that works."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ Optimizer = Literal["adam-mini", "adamw", "prodigy"]
 Stages = tuple[tuple[int, float], ...]
 
 # These change how a step is computed and not what it computes, so a training may go on with other ones.
-HOW = ("checkpointing", "compile", "exact")
-MOST_VECTORS = 64
+COMPUTE_SETTINGS = ("checkpointing", "compile", "exact")
+MAX_VECTORS = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,42 +104,42 @@ class Config:
             raise UserError(
                 "optimizer 'prodigy' needs a package that is not here: pip install prodigyopt, or use adamw"
             )
-        inversion_rates.check(self.stretches, self.steps)
+        inversion_rates.check_rates(self.rate_stretches, self.steps)
 
     @cached_property
-    def stretches(self) -> tuple[inversion_rates.Stretch, ...]:
+    def rate_stretches(self) -> tuple[inversion_rates.Stretch, ...]:
         usual = 1.0 if self.optimizer == "prodigy" else 5e-3
-        return inversion_rates.parse(usual if self.rate is None else self.rate)
+        return inversion_rates.parse_rates(usual if self.rate is None else self.rate)
 
     def rate_at(self, step: int) -> float:
-        """The rate of a step, counted from 0."""
-        return inversion_rates.at(self.stretches, step, self.steps, self.decay, self.warmup)
+        """Return the learning rate of a step, counted from 0."""
+        return inversion_rates.rate_of_step(self.rate_stretches, step, self.steps, self.decay, self.warmup)
 
     def side_at(self, step: int, own: int) -> int:
-        """The width and height of a step, counted from 0; `own` is what the model was trained at."""
+        """Return the width and height of a step, counted from 0; `own` is what the model was trained at."""
         return next((side for side, share in self.stages if step < round(share * self.steps)), self.last_side(own))
 
-    def sides(self, own: int) -> list[int]:
+    def training_sides(self, own: int) -> list[int]:
         return sorted({side for side, _ in self.stages} or {own})
 
     def last_side(self, own: int) -> int:
         return self.stages[-1][0] if self.stages else own
 
 
-def plain(config: Config) -> dict[str, Any]:
-    """The knobs as JSON has them; an embedding is named by its hash."""
-    values = {each.name: getattr(config, each.name) for each in fields(config)}
+def config_as_json(config: Config) -> dict[str, Any]:
+    """Return the settings as JSON values; an embedding is named by its hash."""
+    values = {field.name: getattr(config, field.name) for field in fields(config)}
     if isinstance(config.init, Embedding):
         values["init"] = {"embedding": config.init.hash}
-    return {name: _lists(value) for name, value in values.items()}
+    return {name: _tuples_to_lists(value) for name, value in values.items()}
 
 
-def _lists(value: Any) -> Any:
-    return [_lists(each) for each in value] if isinstance(value, tuple) else value
+def _tuples_to_lists(value: Any) -> Any:
+    return [_tuples_to_lists(item) for item in value] if isinstance(value, tuple) else value
 
 
 _WHOLE = {
-    "vectors": (1, MOST_VECTORS),
+    "vectors": (1, MAX_VECTORS),
     "steps": (1, 1_000_000),
     "batch": (1, 1024),
     "accumulation": (1, 1024),
@@ -168,7 +168,7 @@ def _check_ranges(config: Config) -> None:
             whole = "whole number" if name in _WHOLE else "number"
             raise UserError(f"{name} {value!r} is out of range: use a {whole} from {low} to {high}")
     for name, values in (("betas", config.betas), ("norms", config.norms or (0, 1))):
-        if len(values) != 2 or not all(isinstance(each, int | float) and 0 <= each <= 1 for each in values):
+        if len(values) != 2 or not all(isinstance(item, int | float) and 0 <= item <= 1 for item in values):
             raise UserError(f"{name} {list(values)} are out of range: use two numbers from 0 to 1")
     if max(config.betas) == 1 or (config.norms and config.norms[0] > config.norms[1]):
         raise UserError(f"betas {list(config.betas)} must stay below 1 and norms {config.norms} must rise")

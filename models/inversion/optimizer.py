@@ -1,4 +1,4 @@
-"""Moving the vectors within their range, and what the optimizer remembers of the steps before."""
+"""Move the vectors within their range, and keep the optimizer's state between steps."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from models.inversion import vectors as inversion_words
 
 if TYPE_CHECKING:
-    from models.inversion.checkpoint import Saved
+    from models.inversion.checkpoint import Checkpoint
     from models.inversion.config import Config
 
 
@@ -32,76 +32,78 @@ class AdamMini(torch.optim.Optimizer):
         for group in self.param_groups:
             first, second = group["betas"]
             for table in group["params"]:
-                kept = self.state[table]
-                if not kept:
-                    kept["step"] = torch.zeros(())
-                    kept["momentum"] = torch.zeros_like(table, dtype=torch.bfloat16)
-                    kept["square"] = torch.zeros_like(table[:, :1])
-                kept["step"] += 1
-                count = float(kept["step"])  # on the CPU: nothing is waited for
-                kept["momentum"].copy_(kept["momentum"].float().lerp(table.grad, 1 - first))
-                kept["square"].lerp_(table.grad.square().mean(dim=1, keepdim=True), 1 - second)
-                size = (kept["square"] / (1 - second**count)).sqrt_().add_(self.EPSILON)
-                table.sub_(kept["momentum"].float() / size, alpha=group["lr"] / (1 - first**count))
+                state = self.state[table]
+                if not state:
+                    state["step"] = torch.zeros(())
+                    state["momentum"] = torch.zeros_like(table, dtype=torch.bfloat16)
+                    state["square"] = torch.zeros_like(table[:, :1])
+                state["step"] += 1
+                count = float(state["step"])  # on the CPU: nothing is waited for
+                state["momentum"].copy_(state["momentum"].float().lerp(table.grad, 1 - first))
+                state["square"].lerp_(table.grad.square().mean(dim=1, keepdim=True), 1 - second)
+                size = (state["square"] / (1 - second**count)).sqrt_().add_(self.EPSILON)
+                table.sub_(state["momentum"].float() / size, alpha=group["lr"] / (1 - first**count))
 
 
-class Memory:
-    """An optimizer whose memory can be put away and brought back to the bit."""
+class OptimizerState:
+    """An optimizer whose state can be saved and restored to the bit."""
 
     def __init__(
         self, tables: Sequence[torch.nn.Parameter], config: Config, bands: Sequence[inversion_words.Band] | None
     ) -> None:
         self._tables, self._bands, self._waits = list(tables), bands, config.optimizer == "prodigy"
-        self._optimizer = _make(self._tables, config)
+        self._optimizer = _new_optimizer(self._tables, config)
 
-    def update(self, rate: float, good: torch.Tensor) -> None:
-        """One step at this rate. Where `good` (a truth on the device) is false, everything stays as it was."""
+    def update_vectors(self, rate: float, good: torch.Tensor) -> None:
+        """Make one step at this rate. Where `good` (a truth on the device) is false, everything stays as it was."""
         if self._waits and not bool(good):
             return  # it reads its numbers from the GPU in every step anyway
-        before = {key: tensor.clone() for key, tensor in self._tensors()}
+        before = {key: tensor.clone() for key, tensor in self._named_tensors()}
         for group in self._optimizer.param_groups:
             group["lr"] = rate
         self._optimizer.step()
         with torch.no_grad():
             inversion_words.keep_norms(self._tables, self._bands)
-            for key, tensor in self._tensors():
+            for key, tensor in self._named_tensors():
                 # Nobody looks at `good` here, which would have to wait for it.
                 tensor.copy_(torch.where(good, tensor, before.get(key, torch.zeros_like(tensor))))
 
-    def _tensors(self) -> list[tuple[tuple[int, str], torch.Tensor]]:
-        """The vectors and all that is remembered of them on the device, each by a name."""
-        found = [((place, ""), table.data) for place, table in enumerate(self._tables)]
+    def _named_tensors(self) -> list[tuple[tuple[int, str], torch.Tensor]]:
+        """List the vectors and the optimizer's tensors on the device, each with a name."""
+        tensors = [((place, ""), table.data) for place, table in enumerate(self._tables)]
         for place, table in enumerate(self._tables):
-            kept = self._optimizer.state.get(table, {})
-            found += [((place, name), kept[name]) for name in kept if torch.is_tensor(kept[name]) and name != "step"]
-        return found
+            state = self._optimizer.state.get(table, {})
+            tensors += [
+                ((place, name), state[name]) for name in state if torch.is_tensor(state[name]) and name != "step"
+            ]
+        return tensors
 
-    def kept(self, step: int) -> tuple[list[dict[str, torch.Tensor]], dict[str, Any]]:
-        """Tensors for each table, and plain numbers. `step` is the last good one."""
+    def export_state(self, step: int) -> tuple[list[dict[str, torch.Tensor]], dict[str, Any]]:
+        """Return the tensors of each table, and plain numbers. `step` is the last good one."""
         tensors, states = [], []
         for table in self._tables:
-            kept = self._optimizer.state.get(table, {})
-            tensors.append({name: value for name, value in kept.items() if torch.is_tensor(value) and name != "step"})
-            states.append({name: value for name, value in kept.items() if not torch.is_tensor(value)})
+            state = self._optimizer.state.get(table, {})
+            tensors.append({name: value for name, value in state.items() if torch.is_tensor(value) and name != "step"})
+            states.append({name: value for name, value in state.items() if not torch.is_tensor(value)})
         group = {name: value for name, value in self._optimizer.param_groups[0].items() if _is_number(value)}
         return tensors, {"step": step, "states": states, "group": group}
 
-    def restore(self, saved: Saved) -> None:
+    def restore_state(self, saved: Checkpoint) -> None:
         if not saved.step:
             return
         for group in self._optimizer.param_groups:
             group |= saved.numbers["group"]
         for table, tensors, numbers in zip(self._tables, saved.memory, saved.numbers["states"], strict=True):
-            kept = {name: tensor.to(table.device) for name, tensor in tensors.items()}
+            state = {name: tensor.to(table.device) for name, tensor in tensors.items()}
             # AdamW counts in a tensor on the CPU, Prodigy in a plain number, which is among the others.
-            self._optimizer.state[table] = {"step": torch.tensor(float(saved.step)), **kept, **numbers}
+            self._optimizer.state[table] = {"step": torch.tensor(float(saved.step)), **state, **numbers}
 
 
 def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _make(tables: list[torch.nn.Parameter], config: Config) -> torch.optim.Optimizer:
+def _new_optimizer(tables: list[torch.nn.Parameter], config: Config) -> torch.optim.Optimizer:
     if config.optimizer == "prodigy":
         return importlib.import_module("prodigyopt").Prodigy(tables, betas=config.betas, weight_decay=0)
     if config.optimizer == "adam-mini":

@@ -1,4 +1,4 @@
-"""When a training has nothing more to learn: DVAR (arXiv 2302.04841) on losses with fixed noise."""
+"""Tell when a training has nothing more to learn: DVAR (arXiv 2302.04841) on losses with fixed noise."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from statistics import pvariance
 
 @dataclass
 class Plateau:
-    """Stop when the last validation losses vary little, measured against all of them.
+    """Stops when the last validation losses vary little, measured against all of them.
 
-    Fed with `add`. To go on after a stop, make one with the `losses` of before.
+    Fed with `add_loss`. To go on after a stop, make one with the `losses` of before.
     """
 
     threshold: float = 0.15
@@ -22,14 +22,14 @@ class Plateau:
     losses: list[tuple[int, float]] = field(default_factory=list)
     """Step and loss, as they came."""
 
-    def add(self, step: int, loss: float) -> bool:
-        """Take in the loss of a step; True when it is time to stop."""
+    def add_loss(self, step: int, loss: float) -> bool:
+        """Add the loss of a step; return True when it is time to stop."""
         self.losses.append((step, loss))
-        return step >= self.minimum and (share := self.share) is not None and share < self.threshold
+        return step >= self.minimum and (share := self.variance_share) is not None and share < self.threshold
 
     @property
-    def share(self) -> float | None:
-        """The variance of the window over that of all losses; None while there are no more losses than the window."""
+    def variance_share(self) -> float | None:
+        """Return the window's variance over that of all losses, or None with no more losses than the window."""
         values = [loss for _, loss in self.losses]
         if len(values) <= self.window:
             return None

@@ -1,4 +1,4 @@
-"""What decides the bits of a picture besides its shot, and what those bits are."""
+"""The environment of a picture (all that its pixels depend on besides the shot) and the hash of its pixels."""
 
 import hashlib
 import json
@@ -12,22 +12,22 @@ from typing import Any
 
 from PIL import Image
 
-# The packages whose arithmetic ends up in the pixels.
+# The packages whose arithmetic affects the pixels.
 PACKAGES = ("torch", "diffusers", "transformers", "peft", "numpy", "pillow")
 
 
 def pixel_hash(image: Image.Image) -> str:
-    """The hash of the pixels alone: equal pixels can sit in different PNG bytes."""
+    """Hash the pixels alone: files with different bytes can have equal pixels."""
     rgb = image.convert("RGB")
     digest = hashlib.sha256(f"RGB {rgb.width}x{rgb.height}\n".encode())
     digest.update(rgb.tobytes())
     return digest.hexdigest()
 
 
-def environment(device: str, dtype: str, batch_size: int, **options: str) -> dict[str, Any]:
-    """Everything about this process and machine that the same shot's pixels depend on.
+def describe_environment(device: str, dtype: str, batch_size: int, **options: str) -> dict[str, Any]:
+    """Describe everything in this process and machine that the pixels of a shot depend on.
 
-    Two pictures of one shot made in equal environments are equal to the last bit; so this is kept with every picture.
+    Two pictures of one shot from equal environments are equal to the last bit, so each picture's provenance records it.
     """
     import torch
 
@@ -52,22 +52,22 @@ def environment(device: str, dtype: str, batch_size: int, **options: str) -> dic
     }
 
 
-def fingerprint(environment: Mapping[str, Any]) -> str:
-    """A short name for an environment: equal environments, equal names."""
+def environment_fingerprint(environment: Mapping[str, Any]) -> str:
+    """Return a short name for an environment; equal environments have equal names."""
     return hashlib.sha256(json.dumps(environment, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """What parts two environments, one line each, such as `versions.torch: 2.13.0 -> 2.15.0`."""
-    before, after = _flat(then), _flat(now)
+def list_differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """List the differences of two environments, one line each, such as `versions.torch: 2.13.0 -> 2.15.0`."""
+    before, after = _flatten(then), _flatten(now)
     keys = [key for key in before | after if before.get(key) != after.get(key)]
     return [f"{key}: {before.get(key, 'not recorded')} -> {after.get(key, 'not recorded')}" for key in keys]
 
 
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def _flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for key, value in tree.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value}
+        flat |= _flatten(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value}
     return flat
 
 
@@ -76,12 +76,12 @@ def device_name(device: str) -> str:
         import torch
 
         return torch.cuda.get_device_name(device)
-    return _processor()
+    return _processor_name()
 
 
 @lru_cache
-def _processor() -> str:
-    """The processor, with the instruction set torch picked for it: kernels differ between them."""
+def _processor_name() -> str:
+    """Return the processor's name and the instruction set that torch uses on it, since kernels differ."""
     import torch
 
     name = platform.processor() or platform.machine()

@@ -1,4 +1,4 @@
-"""What a PNG says of itself: A1111-readable `parameters`, and our own record, from which it can be made again."""
+"""Provenance in PNG files: A1111-readable `parameters`, and our own record, from which a picture can be made again."""
 
 import io
 import json
@@ -25,7 +25,7 @@ class Provenance:
     shot: Shot
     environment: Mapping[str, Any]
     pixels: str  # the hash of the pixels
-    parents: tuple[str, ...] = field(default=())  # pixel hashes of the pictures this one was made from
+    parents: tuple[str, ...] = field(default=())  # pixel hashes of the pictures that this one was made from
 
     def as_json(self) -> str:
         record = {
@@ -39,18 +39,18 @@ class Provenance:
         return json.dumps(record, ensure_ascii=False, indent=1)
 
 
-def png(image: Image.Image, provenance: Provenance) -> bytes:
-    """The PNG file of a picture, with both texts inside."""
+def encode_png(image: Image.Image, provenance: Provenance) -> bytes:
+    """Encode a picture as PNG, with both texts inside."""
     texts = PngImagePlugin.PngInfo()
-    texts.add_itxt("parameters", parameters(provenance.shot))
+    texts.add_itxt("parameters", format_parameters(provenance.shot))
     texts.add_itxt(KEY, provenance.as_json())
     buffer = io.BytesIO()
     image.convert("RGB").save(buffer, "PNG", pnginfo=texts)
     return buffer.getvalue()
 
 
-def read(path: Path) -> tuple[Image.Image, Provenance]:
-    """A picture of ours and where it comes from."""
+def read_picture(path: Path) -> tuple[Image.Image, Provenance]:
+    """Read a picture that restage made, and its provenance."""
     image = open_picture(path)
     text = image.info.get(KEY)
     if not isinstance(text, str):
@@ -74,36 +74,36 @@ def read(path: Path) -> tuple[Image.Image, Provenance]:
 
 
 def check_pixels(path: Path, image: Image.Image, provenance: Provenance) -> None:
-    """The record speaks of exactly these pixels, or of none."""
+    """Check that the provenance belongs to exactly these pixels."""
     if pixel_hash(image) != provenance.pixels:
         raise UserError(
             f"{path} was edited after it was made, so its record does not describe it: use the original file"
         )
 
 
-def parameters(shot: Shot) -> str:
-    """The text that A1111 and most picture tools read."""
+def format_parameters(shot: Shot) -> str:
+    """Return the text that A1111 and most picture tools read."""
     facts = {
         "Steps": shot.steps,
         "Sampler": shot.sampler,
         "CFG scale": f"{shot.guidance:g}",
         "Seed": shot.seed,
         "Size": f"{shot.width}x{shot.height}",
-        "Model": _bare(shot.model),
+        "Model": _public_name(shot.model),
         "Model hash": shot.model.hash[:10],
     }
     if shot.vae:
-        facts |= {"VAE": _bare(shot.vae), "VAE hash": shot.vae.hash[:10]}
+        facts |= {"VAE": _public_name(shot.vae), "VAE hash": shot.vae.hash[:10]}
     if shot.init:
         facts["Denoising strength"] = f"{shot.strength:g}"
     if shot.embeddings:
-        facts["TI hashes"] = '"' + ", ".join(f"{_bare(each)}: {each.hash[:10]}" for each in shot.embeddings) + '"'
+        facts["TI hashes"] = '"' + ", ".join(f"{_public_name(ref)}: {ref.hash[:10]}" for ref in shot.embeddings) + '"'
     if shot.loras:
-        facts["Lora hashes"] = '"' + ", ".join(f"{_bare(each)}: {each.hash[:10]}" for each in shot.loras) + '"'
+        facts["Lora hashes"] = '"' + ", ".join(f"{_public_name(ref)}: {ref.hash[:10]}" for ref in shot.loras) + '"'
     lines = [shot.prompt, *([f"Negative prompt: {shot.negative}"] if shot.negative else [])]
     return "\n".join([*lines, ", ".join(f"{key}: {value}" for key, value in facts.items())])
 
 
-def _bare(ref: Ref) -> str:
-    """A name without the folders of somebody's home in it."""
+def _public_name(ref: Ref) -> str:
+    """Return a name without the folders of somebody's home in it."""
     return Path(ref.name).stem if Path(ref.name).is_absolute() or ref.name.startswith((".", "~")) else ref.name

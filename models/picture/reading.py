@@ -1,4 +1,4 @@
-"""Pictures read with care, whatever they turn out to be."""
+"""Opens pictures safely, whatever the file holds."""
 
 import struct
 import warnings
@@ -9,14 +9,14 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from models.system.errors import UserError
 
-MAX_PIXELS = 64_000_000  # far above any picture worth using here; a bomb stops at this, before it is unpacked
-LONGEST_SHAPE = 20  # what is narrower than this is no picture, and scaling its short side up would fill the memory
+MAX_PIXELS = 64_000_000  # far above any useful picture; a decompression bomb is refused before it is unpacked
+MAX_ASPECT_RATIO = 20  # a narrower file is no picture, and scaling up its short side would fill the memory
 # Pillow's decoders raise all of these on damaged files.
-DAMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error, IndexError, TypeError, KeyError)
+DAMAGE_ERRORS = (OSError, SyntaxError, ValueError, EOFError, struct.error, IndexError, TypeError, KeyError)
 
 
 def open_picture(path: Path) -> Image.Image:
-    """A picture from disk, fully read and turned as its camera held it. A bomb or a torn file is refused by name."""
+    """Open a picture, read it fully and rotate it as its EXIF says. Refuse decompression bombs and torn files."""
     limit = f"the limit is {MAX_PIXELS // 1_000_000} megapixels"
     try:
         with (
@@ -26,7 +26,7 @@ def open_picture(path: Path) -> Image.Image:
             if image.width * image.height > MAX_PIXELS:
                 size = f"{image.width}x{image.height}, {image.width * image.height / 1e6:.0f} megapixels"
                 raise UserError(f"{path} is too large ({size}): {limit}")
-            if max(image.size) > LONGEST_SHAPE * min(image.size):
+            if max(image.size) > MAX_ASPECT_RATIO * min(image.size):
                 raise UserError(f"{path} is {image.width}x{image.height}, which is no shape for a picture: crop it")
             image.load()
             return ImageOps.exif_transpose(image)
@@ -38,13 +38,13 @@ def open_picture(path: Path) -> Image.Image:
         raise UserError(f"{path} is too large to open safely: {limit}") from None
     except UnidentifiedImageError:
         raise UserError(f"{path} is not a picture that can be read: use a PNG, JPEG or WebP file") from None
-    except DAMAGE as error:
-        why = str(error).partition("\n")[0]
-        raise UserError(f"{path} is torn or not a picture ({why}): get the file again from where it came") from None
+    except DAMAGE_ERRORS as error:
+        reason = str(error).partition("\n")[0]
+        raise UserError(f"{path} is torn or not a picture ({reason}): get the file again from where it came") from None
 
 
-def rgb(image: Image.Image) -> Image.Image:
-    """Any mode as plain RGB: what is transparent lies on white, 16-bit greys keep their range."""
+def convert_to_rgb(image: Image.Image) -> Image.Image:
+    """Convert any mode to RGB: transparent pixels become white, 16-bit greys keep their range."""
     if image.mode == "RGB" and not image.has_transparency_data:
         return image
     if image.mode == "F":

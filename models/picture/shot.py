@@ -23,14 +23,14 @@ SAMPLERS: dict[str, tuple[str, ...]] = {
     "lcm": (),
 }
 MAX_SIDE = 4096
-MAX_STEPS = 500  # samplers have 1000 times to choose from, and some fail or stand still near that
-MOST_STEPS = {"lcm": 50}  # distilled on 50
+MAX_STEPS = 500  # samplers choose from 1000 time steps, and some fail or repeat steps near that number
+MAX_STEPS_OF = {"lcm": 50}  # it was distilled on 50 steps
 MAX_SEED = 2**63 - 1
 
 
 @dataclass(frozen=True)
 class Ref:
-    """A file or model: where it was found, and the hash of its content. Only the hash is identity."""
+    """A file or model: its location, and the hash of its content. Only the hash is part of the identity."""
 
     name: str = field(compare=False)
     hash: str
@@ -41,12 +41,12 @@ class Lora(Ref):
     weight: float = 1.0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "weight", _number("the weight of a LoRA", self.weight))
+        object.__setattr__(self, "weight", _check_number("the weight of a LoRA", self.weight))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Shot:
-    """Everything that determines the pixels, save for the environment (see `models.picture.environment`)."""
+    """Everything that determines the pixels, except the environment (see `models.picture.environment`)."""
 
     prompt: str
     model: Ref
@@ -65,56 +65,58 @@ class Shot:
     strength: float = 0.6  # image-to-image: 0 keeps the init picture, 1 forgets it
 
     def __post_init__(self) -> None:
-        def put(name: str, value: Any) -> None:
+        def set_field(name: str, value: Any) -> None:
             object.__setattr__(self, name, value)
 
         for name in ("prompt", "negative"):
-            _text(name, getattr(self, name))
+            _check_text(name, getattr(self, name))
         for name in ("guidance", "guidance_until", "strength"):
-            put(name, _number(name, getattr(self, name)))
+            set_field(name, _check_number(name, getattr(self, name)))
         for name in ("seed", "width", "height", "steps"):
-            put(name, _whole(name, getattr(self, name)))
-        put("sampler", sampler_name(self.sampler))
-        put("embeddings", tuple(self.embeddings))
-        put("loras", tuple(self.loras))
+            set_field(name, _check_integer(name, getattr(self, name)))
+        set_field("sampler", sampler_name(self.sampler))
+        set_field("embeddings", tuple(self.embeddings))
+        set_field("loras", tuple(self.loras))
         if self.init is None:
-            put("strength", _DEFAULT_STRENGTH)  # plays no part, so it must not part two equal shots
-        _check(self)
+            set_field(
+                "strength", _DEFAULT_STRENGTH
+            )  # has no effect without an init picture, so it must not change the id
+        _check_ranges(self)
 
     @cached_property
     def id(self) -> str:
-        """The hash of all that determines the pixels. Paths and display names are left out."""
-        canonical = json.dumps(_identity(self), sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+        """Hash all that determines the pixels, without paths and display names."""
+        canonical = json.dumps(_identity_fields(self), sort_keys=True, ensure_ascii=False, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()[:24]
 
     @property
     def denoising_steps(self) -> int:
-        """How many times the network is asked: image-to-image skips the first part of the way."""
+        """Return how many steps the network runs: image-to-image skips the first ones."""
         return self.steps if self.init is None else min(int(self.steps * self.strength), self.steps)
 
-    def but(self, **changes: Any) -> "Shot":
+    def with_changes(self, **changes: Any) -> "Shot":
         return dataclasses.replace(self, **changes)
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values for JSON, names included; `from_dict` reads them back."""
-        return {f.name: _plain(getattr(self, f.name)) for f in fields(self)}
+        """Return plain values for JSON, names included; `from_dict` reads them back."""
+        return {f.name: _to_plain(getattr(self, f.name)) for f in fields(self)}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Shot":
-        known = {f.name for f in fields(cls)}
-        if unknown := sorted(set(values) - known):
+        names = {f.name for f in fields(cls)}
+        if unknown := sorted(set(values) - names):
             raise UserError(
                 f"this shot has keys that this version does not know ({', '.join(unknown)}): update restage"
             )
         try:
-            made = dict(values)
-            if not made.get("model"):
+            arguments = dict(values)
+            if not arguments.get("model"):
                 raise TypeError("it names no model")
             for name in ("model", "vae", "init"):
-                made[name] = Ref(**made[name]) if made.get(name) else None
-            made["embeddings"] = tuple(Ref(**each) for each in made.get("embeddings", ()))
-            made["loras"] = tuple(Lora(**each) for each in made.get("loras", ()))
-            return cls(**made)
+                arguments[name] = Ref(**arguments[name]) if arguments.get(name) else None
+            arguments["embeddings"] = tuple(Ref(**item) for item in arguments.get("embeddings", ()))
+            arguments["loras"] = tuple(Lora(**item) for item in arguments.get("loras", ()))
+            return cls(**arguments)
         except (TypeError, AttributeError) as error:
             raise UserError(f"this is not a shot ({error}): was the picture's provenance edited?") from error
 
@@ -123,17 +125,17 @@ _DEFAULT_STRENGTH = next(f.default for f in fields(Shot) if f.name == "strength"
 
 
 def sampler_name(name: str) -> str:
-    """The canonical name of a sampler, however it was spelled; an unknown one names the nearest."""
-    asked = " ".join(str(name).lower().replace("_", " ").replace("-", " ").split())
-    spellings = {other: known for known, others in SAMPLERS.items() for other in (known, *others)}
-    if asked in spellings:
-        return spellings[asked]
-    near = get_close_matches(asked, list(spellings), n=1)
+    """Return the canonical name of a sampler, however it is spelled; suggest the nearest for an unknown one."""
+    spelling = " ".join(str(name).lower().replace("_", " ").replace("-", " ").split())
+    spellings = {other: canonical for canonical, others in SAMPLERS.items() for other in (canonical, *others)}
+    if spelling in spellings:
+        return spellings[spelling]
+    near = get_close_matches(spelling, list(spellings), n=1)
     hint = f" (did you mean {spellings[near[0]]!r}?)" if near else ""
     raise UserError(f"sampler {name!r} is unknown{hint}: use one of {', '.join(SAMPLERS)}")
 
 
-def _check(shot: Shot) -> None:
+def _check_ranges(shot: Shot) -> None:
     for name in ("width", "height"):
         side = getattr(shot, name)
         if side % 8:
@@ -141,7 +143,7 @@ def _check(shot: Shot) -> None:
             raise UserError(f"{name} {side} is not a multiple of 8: use {f'{low} or ' if low else ''}{high}")
         if not 8 <= side <= MAX_SIDE:
             raise UserError(f"{name} {side} is out of range: use 8 to {MAX_SIDE}")
-    most = MOST_STEPS.get(shot.sampler, MAX_STEPS)
+    most = MAX_STEPS_OF.get(shot.sampler, MAX_STEPS)
     ranges = {"seed": (0, MAX_SEED), "steps": (1, most), "guidance": (0, 100), "guidance_until": (0, 1)}
     for name, (low, high) in (ranges | {"strength": (0, 1)}).items():
         if not low <= getattr(shot, name) <= high:
@@ -151,43 +153,44 @@ def _check(shot: Shot) -> None:
         raise UserError(f"strength {shot.strength} leaves none of the {shot.steps} steps: use {least} or more")
 
 
-def _text(name: str, value: Any) -> None:
+def _check_text(name: str, value: Any) -> None:
     try:
         value.encode()
     except (AttributeError, UnicodeEncodeError):
         raise UserError(f"{name} {value!r} is not text: write it in UTF-8") from None
 
 
-def _number(name: str, value: Any) -> float:
+def _check_number(name: str, value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise UserError(f"{name} {value!r} is not a number: use one such as {5.0 if name == 'guidance' else 0.6}")
-    return float(value) + 0.0  # no negative zero: it equals zero and would have another id
+    return float(value) + 0.0  # no negative zero: it equals zero but would change the id
 
 
-def _whole(name: str, value: Any) -> int:
+def _check_integer(name: str, value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value != int(value):
         raise UserError(f"{name} {value!r} is not a whole number: use one such as {25 if name == 'steps' else 1024}")
     return int(value)
 
 
-def _plain(value: Any) -> Any:
+def _to_plain(value: Any) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return dataclasses.asdict(value)
-    return [_plain(each) for each in value] if isinstance(value, tuple) else value
+    return [_to_plain(item) for item in value] if isinstance(value, tuple) else value
 
 
-def _identity(shot: Shot) -> dict[str, Any]:
-    """What the id hashes. A field at its default is left out, so that fields added later keep today's ids."""
-    kept = {f.name: getattr(shot, f.name) for f in fields(shot) if getattr(shot, f.name) != f.default}
-    kept |= {"steps": shot.steps, "guidance": shot.guidance, "sampler": shot.sampler}  # defaults may move one day
+def _identity_fields(shot: Shot) -> dict[str, Any]:
+    """Return the values that the id hashes. Defaults are left out, so new fields do not change old ids."""
+    values = {f.name: getattr(shot, f.name) for f in fields(shot) if getattr(shot, f.name) != f.default}
+    # Always included, since these defaults may change.
+    values |= {"steps": shot.steps, "guidance": shot.guidance, "sampler": shot.sampler}
     if shot.init is not None:
-        kept["strength"] = shot.strength
-    return {name: _nameless(value) for name, value in kept.items()}
+        values["strength"] = shot.strength
+    return {name: _without_name(value) for name, value in values.items()}
 
 
-def _nameless(value: Any) -> Any:
+def _without_name(value: Any) -> Any:
     if isinstance(value, Lora):
         return [value.hash, float(value.weight)]
     if isinstance(value, Ref):
         return value.hash
-    return [_nameless(each) for each in value] if isinstance(value, tuple) else value
+    return [_without_name(item) for item in value] if isinstance(value, tuple) else value

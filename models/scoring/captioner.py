@@ -1,4 +1,4 @@
-"""What a picture shows, in a sentence, by a BLIP or a Florence-2 model.
+"""Describe what a picture shows in a sentence, by a BLIP or a Florence-2 model.
 
 torch and transformers load when a model does, and nothing is fetched from the network.
 """
@@ -18,19 +18,23 @@ from models.picture.environment import pixel_hash
 from models.scoring.clip_weights import first_line
 from models.scoring.picture_scorer import read_picture
 from models.sdxl.locate import file_hash
-from models.sdxl.pipeline import device_of
+from models.sdxl.pipeline import resolve_device
 from models.system.errors import UserError
-from models.system.files import path_of, write
+from models.system.files import expand_path, write_file
 
 if TYPE_CHECKING:
     import torch
 
 CONFIG = "config.json"
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")  # a published BLIP has only the second
-WORDS = ("tokenizer.json", "vocab.txt", "vocab.json")  # one of them; without any, transformers makes up an empty list
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "vocab.txt",
+    "vocab.json",
+)  # one of them; without any, transformers makes up an empty list
 BEAMS = 3  # what both models' authors caption with
-LONGEST = 48  # tokens; a caption that runs past this repeats itself
-ROWS = 8  # every pass has as many pictures, so that nobody's caption depends on who else is in it
+MAX_TOKENS = 48  # tokens; a caption that runs past this repeats itself
+PICTURES_PER_PASS = 8  # every pass has as many pictures, so that nobody's caption depends on who else is in it
 
 
 @dataclass(frozen=True)
@@ -63,7 +67,7 @@ KINDS = {
 
 
 @dataclass(frozen=True)
-class Source:
+class CaptionerSource:
     """A model's folder, checked as far as it can be before anything is built."""
 
     kind: Kind
@@ -71,55 +75,57 @@ class Source:
     weights: Path
 
 
-def load(name: str, device: str = "auto", memory: Path | None = None, cache: Path | None = None) -> "Captioner":
-    """A captioner by name: `blip:FOLDER`, `florence2:FOLDER`, or a hub id whose files are on this machine in its place.
+def load_captioner(
+    name: str, device: str = "auto", memory: Path | None = None, cache: Path | None = None
+) -> "Captioner":
+    """Load a captioner by name: `blip:FOLDER`, `florence2:FOLDER`, or a hub id whose files are on this machine.
 
     `memory` is the file that remembers the hashes of large weights, `cache` a folder that keeps captions.
     """
-    source = find(name)
-    processor = _processor(source)
-    model = _build(source, device_of(device))
-    return Captioner(model, source, processor, _hash(source, memory), cache)
+    source = find_captioner(name)
+    processor = _load_processor(source)
+    model = _build_model(source, resolve_device(device))
+    return Captioner(model, source, processor, _hash_model(source, memory), cache)
 
 
 class Captioner:
     """Pictures described by one model, without any chance in it, in passes of one size."""
 
     def __init__(
-        self, model: "torch.nn.Module", source: Source, processor: Any, model_hash: str, cache: Path | None
+        self, model: "torch.nn.Module", source: CaptionerSource, processor: Any, model_hash: str, cache: Path | None
     ) -> None:
         self.model, self.source, self.model_hash = model, source, model_hash
         self.device: torch.device = next(model.parameters()).device
-        self._processor = processor
+        self._load_processor = processor
         self._cache = cache / model_hash[:16] if cache else None
 
-    def captions(self, pictures: Iterable[Path | Image.Image]) -> Iterator[str]:
-        """One line for each picture, in order, never reading more than a pass ahead; empty where the model says nothing."""
+    def describe_pictures(self, pictures: Iterable[Path | Image.Image]) -> Iterator[str]:
+        """Yield one line for each picture, in order, at most one pass ahead; empty if the model says nothing."""
         rest = iter(pictures)
-        while batch := [read_picture(each) for each in islice(rest, ROWS)]:
-            yield from self._captions(batch)
+        while batch := [read_picture(picture) for picture in islice(rest, PICTURES_PER_PASS)]:
+            yield from self._describe_batch(batch)
 
-    def _captions(self, batch: Sequence[Image.Image]) -> list[str]:
+    def _describe_batch(self, batch: Sequence[Image.Image]) -> list[str]:
         hashes = [pixel_hash(picture) for picture in batch]
-        known = {pixels: text for pixels in hashes if (text := self._kept(pixels)) is not None}
-        fresh = {pixels: picture for pixels, picture in zip(hashes, batch, strict=True) if pixels not in known}
+        captions = {pixels: text for pixels in hashes if (text := self._read_caption(pixels)) is not None}
+        fresh = {pixels: picture for pixels, picture in zip(hashes, batch, strict=True) if pixels not in captions}
         if fresh:
-            for pixels, text in zip(fresh, self._describe(list(fresh.values())), strict=True):
-                known[pixels] = text
-                self._keep(pixels, text)
-        return [known[pixels] for pixels in hashes]
+            for pixels, text in zip(fresh, self._run_model(list(fresh.values())), strict=True):
+                captions[pixels] = text
+                self._store_caption(pixels, text)
+        return [captions[pixels] for pixels in hashes]
 
-    def _describe(self, pictures: list[Image.Image]) -> list[str]:
+    def _run_model(self, pictures: list[Image.Image]) -> list[str]:
         import torch
 
-        filled = [*pictures, *pictures[-1:] * (ROWS - len(pictures))]
+        filled = [*pictures, *pictures[-1:] * (PICTURES_PER_PASS - len(pictures))]
         try:
-            inputs = _prepared(self._processor, filled, self.source.kind).to(self.device)
+            inputs = _prepare_inputs(self._load_processor, filled, self.source.kind).to(self.device)
             with torch.inference_mode():
-                found = self.model.generate(
-                    **inputs, do_sample=False, num_beams=BEAMS, num_return_sequences=1, max_new_tokens=LONGEST
+                generated = self.model.generate(
+                    **inputs, do_sample=False, num_beams=BEAMS, num_return_sequences=1, max_new_tokens=MAX_TOKENS
                 )
-            said = self._processor.batch_decode(found[: len(pictures)], skip_special_tokens=True)
+            answers = self._load_processor.batch_decode(generated[: len(pictures)], skip_special_tokens=True)
         except torch.OutOfMemoryError as error:
             raise UserError(
                 f"the GPU has too little memory for the captioner {self.source.folder}: set models.device to cpu"
@@ -129,9 +135,9 @@ class Captioner:
                 f"the captioner {self.source.folder} cannot describe pictures ({first_line(error)}): "
                 "get the model's folder again"
             ) from error
-        return [_clean(text) for text in said]
+        return [_clean_caption(text) for text in answers]
 
-    def _kept(self, pixels: str) -> str | None:
+    def _read_caption(self, pixels: str) -> str | None:
         if self._cache is None:
             return None
         file = self._cache / f"{pixels}.txt"
@@ -144,39 +150,41 @@ class Captioner:
                 f"the kept caption {file} cannot be read ({first_line(error)}): move it away, and it is made anew"
             ) from error
 
-    def _keep(self, pixels: str, text: str) -> None:
+    def _store_caption(self, pixels: str, text: str) -> None:
         if self._cache is not None:
-            write(self._cache / f"{pixels}.txt", f"{text}\n".encode())
+            write_file(self._cache / f"{pixels}.txt", f"{text}\n".encode())
 
 
-def _clean(said: str) -> str:
-    """One line without a full stop; what stands in angle brackets is the model's own notation, never a learned word."""
-    return " ".join(re.sub(r"<[^<>]*>|\ufffd", " ", said).split()).rstrip(" .")
+def _clean_caption(answer: str) -> str:
+    """Return one line without a full stop. Angle brackets are the model's own notation, never a learned token."""
+    return " ".join(re.sub(r"<[^<>]*>|\ufffd", " ", answer).split()).rstrip(" .")
 
 
-def find(name: str) -> Source:
-    """The model's folder on this machine; an error that says what is missing."""
-    prefix, _, where = name.partition(":")
-    if prefix not in KINDS or not where.strip():
-        examples = " or ".join(f"{each}:{kind.example}" for each, kind in KINDS.items())
+def find_captioner(name: str) -> CaptionerSource:
+    """Find the model's folder on this machine; raise an error that says what is missing."""
+    prefix, _, location = name.partition(":")
+    if prefix not in KINDS or not location.strip():
+        examples = " or ".join(f"{known_prefix}:{kind.example}" for known_prefix, kind in KINDS.items())
         raise UserError(f"the captioner {name!r} is unknown: write {examples}, or a folder after the colon")
     kind = KINDS[prefix]
-    folder = _folder(where, kind)
+    folder = _model_folder(location, kind)
     if not (folder / CONFIG).is_file():
         raise UserError(
             f"{folder} is not a {kind.name} model folder: it has no {CONFIG}, so name the folder that has it"
         )
-    found = _config(folder / CONFIG).get("model_type")
-    if found != kind.type:
-        raise UserError(f"{folder} holds a model of type {found!r}, not {kind.type!r}: name another folder or prefix")
-    weights = next((folder / each for each in WEIGHTS if (folder / each).is_file()), None)
+    model_type = _read_config(folder / CONFIG).get("model_type")
+    if model_type != kind.type:
+        raise UserError(
+            f"{folder} holds a model of type {model_type!r}, not {kind.type!r}: name another folder or prefix"
+        )
+    weights = next((folder / known_prefix for known_prefix in WEIGHTS if (folder / known_prefix).is_file()), None)
     if weights is None:
         raise UserError(f"the {kind.name} model folder {folder} has no weights: put {WEIGHTS[0]} there")
-    return Source(kind, folder, weights)
+    return CaptionerSource(kind, folder, weights)
 
 
-def _folder(name: str, kind: Kind) -> Path:
-    path = path_of(name)
+def _model_folder(name: str, kind: Kind) -> Path:
+    path = expand_path(name)
     if path.is_dir():
         return path.resolve()
     if name.count("/") != 1 or name.startswith((".", "/", "~")):
@@ -185,16 +193,16 @@ def _folder(name: str, kind: Kind) -> Path:
 
 
 def _in_hub_cache(name: str, kind: Kind) -> Path:
-    """A hub model fetched earlier; the network is left alone."""
+    """Find a hub model that was fetched earlier, without using the network."""
     from huggingface_hub import try_to_load_from_cache
     from huggingface_hub.errors import HFValidationError
 
     try:
-        found = try_to_load_from_cache(name, CONFIG)
+        cached_file = try_to_load_from_cache(name, CONFIG)
     except HFValidationError:
-        found = None
-    folder = Path(found).parent if isinstance(found, str) else None
-    if folder is None or not any((folder / each).is_file() for each in WEIGHTS):
+        cached_file = None
+    folder = Path(cached_file).parent if isinstance(cached_file, str) else None
+    if folder is None or not any((folder / file_name).is_file() for file_name in WEIGHTS):
         raise UserError(
             f"the {kind.name} model {name} is not on this machine: fetch it once with `hf download {name}`, "
             "or name a folder"
@@ -202,17 +210,17 @@ def _in_hub_cache(name: str, kind: Kind) -> Path:
     return folder
 
 
-def _config(file: Path) -> dict[str, Any]:
+def _read_config(file: Path) -> dict[str, Any]:
     try:
-        found = json.loads(file.read_text("utf-8"))
-        if not isinstance(found, dict):
+        config = json.loads(file.read_text("utf-8"))
+        if not isinstance(config, dict):
             raise ValueError("it holds no object")
     except (OSError, ValueError) as error:
         raise UserError(f"{file} is damaged ({first_line(error)}): get the model's folder again") from error
-    return found
+    return config
 
 
-def _build(source: Source, device: str) -> "torch.nn.Module":
+def _build_model(source: CaptionerSource, device: str) -> "torch.nn.Module":
     import torch
     import transformers
 
@@ -220,7 +228,7 @@ def _build(source: Source, device: str) -> "torch.nn.Module":
     transformers.utils.logging.disable_progress_bar()
     kind = source.kind
     try:
-        model, found = getattr(transformers, kind.model).from_pretrained(
+        model, loading_report = getattr(transformers, kind.model).from_pretrained(
             source.folder,
             local_files_only=True,
             use_safetensors=source.weights.suffix == ".safetensors",
@@ -228,7 +236,7 @@ def _build(source: Source, device: str) -> "torch.nn.Module":
             dtype=torch.float32,
             output_loading_info=True,
         )
-        if missing := found["missing_keys"]:
+        if missing := loading_report["missing_keys"]:
             raise ValueError(f"they lack {min(missing)}")
         if not all(bool(weight.isfinite().all()) for weight in model.parameters()):
             raise ValueError("they hold values that are not finite numbers")
@@ -240,18 +248,18 @@ def _build(source: Source, device: str) -> "torch.nn.Module":
     return model.to(device).eval().requires_grad_(False)
 
 
-def _processor(source: Source) -> Any:
-    """Pillow's resizing whatever else is installed, so that the pixels do not depend on that."""
+def _load_processor(source: CaptionerSource) -> Any:
+    """Load the processor with Pillow's resizing, so that the pixels do not depend on what else is installed."""
     import transformers
 
     transformers.utils.logging.set_verbosity_error()
     try:
-        if not any((source.folder / each).is_file() for each in WORDS):
-            raise ValueError(f"it has no {WORDS[0]}")
+        if not any((source.folder / file_name).is_file() for file_name in TOKENIZER_FILES):
+            raise ValueError(f"it has no {TOKENIZER_FILES[0]}")
         processor = getattr(transformers, source.kind.processor).from_pretrained(
             source.folder, local_files_only=True, trust_remote_code=False, backend="pil"
         )
-        _prepared(processor, [Image.new("RGB", (8, high)) for high in (12, 8)], source.kind)
+        _prepare_inputs(processor, [Image.new("RGB", (8, high)) for high in (12, 8)], source.kind)
     except Exception as error:  # a missing tokenizer, sizes that differ, …
         raise UserError(
             f"{source.folder} does not say how to prepare pictures and read answers ({first_line(error)}): "
@@ -260,14 +268,19 @@ def _processor(source: Source) -> Any:
     return processor
 
 
-def _prepared(processor: Any, pictures: Sequence[Image.Image], kind: Kind) -> Any:
+def _prepare_inputs(processor: Any, pictures: Sequence[Image.Image], kind: Kind) -> Any:
     questions = {name: [text] * len(pictures) for name, text in kind.question.items()}
     return processor(images=list(pictures), return_tensors="pt", **questions)
 
 
-def _hash(source: Source, memory: Path | None) -> str:
-    """Names everything that a caption depends on: weights, configurations, tokenizer, and how the model is asked."""
-    small = sorted(each for each in source.folder.iterdir() if each.suffix in (".json", ".txt"))
-    files = {each.name: file_hash(each, memory) for each in (*small, source.weights)}
-    asked = {"beams": BEAMS, "longest": LONGEST, "rows": ROWS, "question": dict(source.kind.question)}
-    return hashlib.sha256(json.dumps({"files": files, "asked": asked}, sort_keys=True).encode()).hexdigest()
+def _hash_model(source: CaptionerSource, memory: Path | None) -> str:
+    """Hash everything that a caption depends on: weights, configurations, tokenizer, and the model's inputs."""
+    small = sorted(file for file in source.folder.iterdir() if file.suffix in (".json", ".txt"))
+    files = {file.name: file_hash(file, memory) for file in (*small, source.weights)}
+    generation = {
+        "beams": BEAMS,
+        "longest": MAX_TOKENS,
+        "rows": PICTURES_PER_PASS,
+        "question": dict(source.kind.question),
+    }
+    return hashlib.sha256(json.dumps({"files": files, "asked": generation}, sort_keys=True).encode()).hexdigest()

@@ -13,7 +13,7 @@ from models import toybox
 from models.sdxl.locate import file_hash
 from models.system import hub
 from models.system.errors import UserError
-from models.system.files import path_of
+from models.system.files import expand_path
 
 if TYPE_CHECKING:
     import torch
@@ -24,7 +24,7 @@ WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".npz")
 
 
 @dataclass(frozen=True)
-class Source:
+class ClipSource:
     """Where a model's architecture and weights are, found and checked before anything is built."""
 
     name: str  # what open_clip calls the architecture: a registry name or local-dir:/folder
@@ -33,8 +33,8 @@ class Source:
     preprocessing: dict[str, Any] | None  # None: open_clip reads it from the folder
 
 
-def find(name: str) -> Source:
-    folder = toybox.check() / "clip" if name == "toybox" else path_of(name)
+def find_clip(name: str) -> ClipSource:
+    folder = toybox.check_weights() / "clip" if name == "toybox" else expand_path(name)
     if folder.is_dir():
         return _find_folder(folder.resolve())
     architecture, colon, weights = name.partition(":")
@@ -43,7 +43,7 @@ def find(name: str) -> Source:
     return _find_registered(architecture, weights)
 
 
-def _find_folder(folder: Path) -> Source:
+def _find_folder(folder: Path) -> ClipSource:
     config = folder / "open_clip_config.json"
     if not config.is_file():
         raise UserError(f"{folder} is not a CLIP model folder: it has no open_clip_config.json")
@@ -52,36 +52,42 @@ def _find_folder(folder: Path) -> Source:
         int(architecture["embed_dim"])
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{config} is not an open_clip configuration ({first_line(error)})") from error
-    weights = next((folder / each for each in FOLDER_WEIGHTS if (folder / each).is_file()), None)
+    weights = next((folder / file_name for file_name in FOLDER_WEIGHTS if (folder / file_name).is_file()), None)
     if weights is None:
         raise UserError(f"the CLIP model folder {folder} has no weights: put {FOLDER_WEIGHTS[0]} there")
-    return Source(f"local-dir:{folder}", weights, architecture, None)
+    return ClipSource(f"local-dir:{folder}", weights, architecture, None)
 
 
-def _find_registered(architecture: str, weights: str) -> Source:
+def _find_registered(architecture: str, weights: str) -> ClipSource:
     import open_clip
 
-    known = open_clip.list_models()
-    if architecture not in known:
-        raise UserError(f"the CLIP architecture {architecture!r} is unknown: {_nearest(architecture, known)}")
+    architectures = open_clip.list_models()
+    if architecture not in architectures:
+        raise UserError(
+            f"the CLIP architecture {architecture!r} is unknown: {_suggest_name(architecture, architectures)}"
+        )
     config = open_clip.get_model_config(architecture)
-    tags = [tag for tag in open_clip.list_pretrained_tags_by_model(architecture) if _fits(architecture, tag, config)]
+    tags = [
+        tag
+        for tag in open_clip.list_pretrained_tags_by_model(architecture)
+        if _activation_fits(architecture, tag, config)
+    ]
     if not weights:
         example = tags[0] if tags else "/path/weights.safetensors"
         raise UserError(f"the CLIP model {architecture!r} names no weights: write {architecture}:{example}, say")
     tag = open_clip.get_pretrained_cfg(architecture, weights)
     if not tag:
         file = _weights_file(architecture, weights, tags)
-        return Source(architecture, file, config, _usual_preprocessing(architecture, tags))
-    if not _fits(architecture, weights, config):
+        return ClipSource(architecture, file, config, _usual_preprocessing(architecture, tags))
+    if not _activation_fits(architecture, weights, config):
         raise UserError(
             f"the CLIP weights {weights!r} were trained with QuickGELU: use {architecture}-quickgelu:{weights}"
         )
-    return Source(architecture, _fetch(architecture, weights, tag), config, tag)
+    return ClipSource(architecture, _fetch_weights(architecture, weights, tag), config, tag)
 
 
-def _fits(architecture: str, tag: str, config: dict[str, Any]) -> bool:
-    """open_clip only warns here, and every vector is then wrong."""
+def _activation_fits(architecture: str, tag: str, config: dict[str, Any]) -> bool:
+    """Tell whether weights and configuration use the same activation; open_clip only warns if they do not."""
     import open_clip
 
     trained = open_clip.get_pretrained_cfg(architecture, tag)
@@ -89,7 +95,7 @@ def _fits(architecture: str, tag: str, config: dict[str, Any]) -> bool:
 
 
 def _weights_file(architecture: str, weights: str, tags: Sequence[str]) -> Path:
-    path = path_of(weights)
+    path = expand_path(weights)
     if path.is_file():
         path = path.resolve()
         if "openai" in str(path).lower() and "quickgelu" not in architecture:
@@ -99,19 +105,19 @@ def _weights_file(architecture: str, weights: str, tags: Sequence[str]) -> Path:
         return path
     if path.suffix in WEIGHT_SUFFIXES or "/" in weights:
         raise UserError(f"there is no CLIP weights file at {weights}")
-    raise UserError(f"{architecture} has no published weights {weights!r}: {_nearest(weights, tags)}")
+    raise UserError(f"{architecture} has no published weights {weights!r}: {_suggest_name(weights, tags)}")
 
 
-def _fetch(architecture: str, tag: str, where: dict[str, Any]) -> Path:
+def _fetch_weights(architecture: str, tag: str, tag_config: dict[str, Any]) -> Path:
     import open_clip
 
-    kept = _on_this_machine(where)
-    if kept is not None:
-        return kept
+    cached = _find_in_cache(tag_config)
+    if cached is not None:
+        return cached
     try:
-        if not hub.reachable():
+        if not hub.is_reachable():
             raise ConnectionError("offline")
-        return Path(open_clip.download_pretrained(where))
+        return Path(open_clip.download_pretrained(tag_config))
     except Exception as error:  # urllib, httpx, huggingface_hub: each has its own families
         raise UserError(
             f"the weights of {architecture}:{tag} are not on this machine and could not be fetched: go online once, "
@@ -119,30 +125,33 @@ def _fetch(architecture: str, tag: str, where: dict[str, Any]) -> Path:
         ) from error
 
 
-def _on_this_machine(where: dict[str, Any]) -> Path | None:
-    """A hub file fetched earlier. open_clip would ask the network first, and without one retry for half a minute."""
+def _find_in_cache(tag_config: dict[str, Any]) -> Path | None:
+    """Find a hub file fetched earlier. open_clip asks the network first, and waits half a minute without one."""
     from huggingface_hub import try_to_load_from_cache
 
-    repository, _, name = where.get("hf_hub", "").rpartition("/")
+    repository, _, name = tag_config.get("hf_hub", "").rpartition("/")
     names = (name,) if name else (FOLDER_WEIGHTS[0], FOLDER_WEIGHTS[2])
     if name.endswith((".bin", ".pth")):
         names = (name[:-4] + ".safetensors", name)
-    kept = (try_to_load_from_cache(repository, each) for each in names if repository)
-    return next((Path(path) for path in kept if isinstance(path, str)), None)
+    cached = (try_to_load_from_cache(repository, file_name) for file_name in names if repository)
+    return next((Path(path) for path in cached if isinstance(path, str)), None)
 
 
-def _nearest(name: str, known: Sequence[str]) -> str:
-    spelled = {each.lower(): each for each in known}
+def _suggest_name(name: str, names: Sequence[str]) -> str:
+    spelled = {candidate.lower(): candidate for candidate in names}
     near = get_close_matches(name.lower(), spelled, n=1, cutoff=0.0)
     return f"the nearest known name is {spelled[near[0]]}" if near else "name a local file instead"
 
 
 def _usual_preprocessing(architecture: str, tags: Sequence[str]) -> dict[str, Any]:
-    """What the published weights of this architecture all use, for a local file says nothing of its own."""
+    """Return what the published weights of this architecture all use; a local file does not say."""
     import open_clip
 
-    used = [open_clip.get_pretrained_cfg(architecture, tag) for tag in tags]
-    kinds = [{key: each.get(key) for key in ("mean", "std", "interpolation", "resize_mode")} for each in used]
+    tag_configs = [open_clip.get_pretrained_cfg(architecture, tag) for tag in tags]
+    kinds = [
+        {key: tag_config.get(key) for key in ("mean", "std", "interpolation", "resize_mode")}
+        for tag_config in tag_configs
+    ]
     return kinds[0] if kinds and all(kind == kinds[0] for kind in kinds) else {}
 
 
@@ -150,7 +159,7 @@ def first_line(error: BaseException) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0][:160].rstrip(".: ")
 
 
-def build(source: Source, device: str) -> "torch.nn.Module":
+def build_clip(source: ClipSource, device: str) -> "torch.nn.Module":
     import open_clip
     import torch
 
@@ -189,8 +198,8 @@ def _check_readable(weights: Path) -> None:
         raise UserError(f"the CLIP weights {weights} hold no tensors")
 
 
-def _check_loaded(model: "torch.nn.Module", source: Source) -> None:
-    """That the model holds what the file says, on a sample: random weights give vectors too, and no error."""
+def _check_loaded(model: "torch.nn.Module", source: ClipSource) -> None:
+    """Check on a sample that the model holds what the file says: random weights give vectors too, and no error."""
     import torch
     from safetensors import safe_open
 

@@ -1,4 +1,4 @@
-"""How alike pictures are in what they show, by a DINO model: it tells one character from another better than CLIP.
+"""Measure how alike pictures are in what they show, by a DINO model: it knows characters better than CLIP.
 
 torch and transformers load when a model does, and nothing is fetched from the network.
 """
@@ -12,10 +12,10 @@ from PIL import Image
 
 from models.scoring.clip_weights import first_line, model_hash
 from models.scoring.picture_scorer import PictureScorer
-from models.scoring.vector_cache import Vectors
-from models.sdxl.pipeline import device_of
+from models.scoring.vector_cache import VectorCache
+from models.sdxl.pipeline import resolve_device
 from models.system.errors import UserError
-from models.system.files import path_of
+from models.system.files import expand_path
 
 if TYPE_CHECKING:
     import torch
@@ -34,7 +34,7 @@ UNUSED = {"embeddings.mask_token"}  # only training needs it
 
 
 @dataclass(frozen=True)
-class Source:
+class DinoSource:
     """A model's folder, checked as far as it can be before anything is built."""
 
     folder: Path
@@ -46,83 +46,87 @@ class Source:
         return self.folder / WEIGHTS
 
 
-def load(
+def load_dino(
     name: str,
     device: str = "auto",
     cache: Path | None = None,
     batch_size: int = 32,
     memory: Path | None = None,
-) -> "Scorer":
-    """A scorer by name: `dinov2:FOLDER`, `dinov3:FOLDER`, or `dinov2:facebook/dinov2-base` where its files are on this machine.
+) -> "DinoScorer":
+    """Load a scorer by name: `dinov2:FOLDER`, `dinov3:FOLDER`, or a hub id (`dinov2:facebook/dinov2-base`).
 
     A folder holds `config.json` and `model.safetensors`, and `preprocessor_config.json` if its pictures are prepared
     in a way of their own. `cache` and `memory` are the files that models.clip uses, and may be the same ones.
     """
     if batch_size < 1:
         raise UserError(f"DINO batch size {batch_size} is too small: use 1 or more")
-    vectors = None if cache is None else Vectors(cache)  # first: a bad cache shows before a long load
-    source = find(name)
-    processor = _processor(source)
-    model = _build(source, device_of(device))
+    vectors = None if cache is None else VectorCache(cache)  # first: a bad cache shows before a long load
+    source = find_dino(name)
+    processor = _load_processor(source)
+    model = _build_model(source, resolve_device(device))
     digest = model_hash(source.weights, source.config, source.preprocessing, memory)
-    return Scorer(model, source, processor, digest, vectors, batch_size)
+    return DinoScorer(model, source, processor, digest, vectors, batch_size)
 
 
-class Scorer(PictureScorer):
+class DinoScorer(PictureScorer):
     """Pictures as unit vectors of one DINO model: what it pools after the last norm, in fp32."""
 
     def __init__(
         self,
         model: "torch.nn.Module",
-        source: Source,
+        source: DinoSource,
         processor: Any,
         model_hash: str,
-        vectors: Vectors | None,
+        vectors: VectorCache | None,
         batch_size: int,
     ) -> None:
         widths = getattr(model.config, "hidden_sizes", None) or [model.config.hidden_size]
         super().__init__(model, source.weights, int(widths[-1]), model_hash, "fp32", vectors, batch_size)
         self.source = source
-        self._processor = processor
+        self._load_processor = processor
 
-    def _prepare(self, picture: Image.Image) -> "torch.Tensor":
-        return self._processor(picture, return_tensors="pt")["pixel_values"][0]
+    def _prepare_picture(self, picture: Image.Image) -> "torch.Tensor":
+        return self._load_processor(picture, return_tensors="pt")["pixel_values"][0]
 
-    def _encode(self, batch: "torch.Tensor") -> "torch.Tensor":
+    def _encode_batch(self, batch: "torch.Tensor") -> "torch.Tensor":
         return self.model(batch).pooler_output
 
 
-def parted(name: str) -> tuple[str, str]:
-    """The generation that a name says, or nothing, and the folder or hub id."""
-    generation, _, where = name.partition(":")
-    return (generation, where) if generation in KINDS else ("", name)
+def split_name(name: str) -> tuple[str, str]:
+    """Split a name into the generation, empty if it names none, and the folder or hub id."""
+    generation, _, location = name.partition(":")
+    return (generation, location) if generation in KINDS else ("", name)
 
 
-def find(name: str) -> Source:
-    """The model's folder on this machine; an error that says what is missing."""
-    said, where = parted(name)
-    folder = _folder(where)
+def find_dino(name: str) -> DinoSource:
+    """Find the model's folder on this machine; raise an error that says what is missing."""
+    stated, location = split_name(name)
+    folder = _model_folder(location)
     if not (folder / CONFIG).is_file():
         raise UserError(f"{folder} is not a DINO model folder: it has no {CONFIG}, so name the folder that has it")
-    config = _json(folder / CONFIG)
+    config = _read_json(folder / CONFIG)
     kind = config.get("model_type")
-    generation = next((each for each, kinds in KINDS.items() if kind in kinds), "")
+    generation = next((name_of_kind for name_of_kind, kinds in KINDS.items() if kind in kinds), "")
     if not generation:
-        known = [each for kinds in KINDS.values() for each in kinds]
+        model_types = [name_of_kind for kinds in KINDS.values() for name_of_kind in kinds]
         raise UserError(
-            f"{folder} holds a model of type {kind!r}: name a folder of type {', '.join(known[:-1])} or {known[-1]}"
+            f"{folder} holds a model of type {kind!r}: name a folder of type {', '.join(model_types[:-1])} or {model_types[-1]}"
         )
-    if said and said != generation:
-        raise UserError(f"{folder} holds a model of type {kind!r}: call it {generation}:{where}")
-    own = folder / PREPROCESSING
-    source = Source(folder, config, _json(own) if own.is_file() else USUAL_PREPROCESSING[generation])
+    if stated and stated != generation:
+        raise UserError(f"{folder} holds a model of type {kind!r}: call it {generation}:{location}")
+    own_preprocessing = folder / PREPROCESSING
+    source = DinoSource(
+        folder,
+        config,
+        _read_json(own_preprocessing) if own_preprocessing.is_file() else USUAL_PREPROCESSING[generation],
+    )
     if not source.weights.is_file():
         raise UserError(f"the DINO model folder {folder} has no weights: put {WEIGHTS} there")
     return source
 
 
-def _folder(name: str) -> Path:
-    path = path_of(name)
+def _model_folder(name: str) -> Path:
+    path = expand_path(name)
     if path.is_dir():
         return path.resolve()
     if name.count("/") != 1 or name.startswith((".", "/", "~")):
@@ -131,7 +135,7 @@ def _folder(name: str) -> Path:
 
 
 def _in_hub_cache(name: str) -> Path:
-    """A hub model fetched earlier; the network is left alone."""
+    """Find a hub model that was fetched earlier, without using the network."""
     from huggingface_hub import try_to_load_from_cache
     from huggingface_hub.errors import HFValidationError
 
@@ -146,17 +150,17 @@ def _in_hub_cache(name: str) -> Path:
     return Path(str(files[0])).parent
 
 
-def _json(file: Path) -> dict[str, Any]:
+def _read_json(file: Path) -> dict[str, Any]:
     try:
-        found = json.loads(file.read_text("utf-8"))
-        if not isinstance(found, dict):
+        content = json.loads(file.read_text("utf-8"))
+        if not isinstance(content, dict):
             raise ValueError("it holds no object")
     except (OSError, ValueError) as error:
         raise UserError(f"{file} is damaged ({first_line(error)}): get the model's folder again") from error
-    return found
+    return content
 
 
-def _build(source: Source, device: str) -> "torch.nn.Module":
+def _build_model(source: DinoSource, device: str) -> "torch.nn.Module":
     import torch
     import transformers
 
@@ -164,10 +168,10 @@ def _build(source: Source, device: str) -> "torch.nn.Module":
     transformers.utils.logging.set_verbosity_error()  # its report of what is missing becomes a sentence below
     transformers.utils.logging.disable_progress_bar()
     try:
-        model, found = transformers.AutoModel.from_pretrained(
+        model, loading_report = transformers.AutoModel.from_pretrained(
             source.folder, local_files_only=True, use_safetensors=True, dtype=torch.float32, output_loading_info=True
         )
-        if missing := set(found["missing_keys"]) - UNUSED:
+        if missing := set(loading_report["missing_keys"]) - UNUSED:
             raise ValueError(f"they lack {min(missing)}")
     except Exception as error:  # a shape that does not fit, a configuration that cannot be built, …
         raise UserError(
@@ -190,8 +194,8 @@ def _check_readable(weights: Path) -> None:
         ) from error
 
 
-def _processor(source: Source) -> Any:
-    """Pillow's resizing whatever else is installed, so that the pixels do not depend on that."""
+def _load_processor(source: DinoSource) -> Any:
+    """Load the processor with Pillow's resizing, so that the pixels do not depend on what else is installed."""
     from transformers import BitImageProcessorPil
 
     try:

@@ -1,4 +1,4 @@
-"""What scorers of pictures share: reading, batches of one size, and vectors kept on disk."""
+"""Parts that all picture scorers share: reading, batches of one size, and vectors kept on disk."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
@@ -9,8 +9,8 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from models.picture.environment import pixel_hash
-from models.picture.reading import open_picture, rgb
-from models.scoring.vector_cache import Vectors
+from models.picture.reading import convert_to_rgb, open_picture
+from models.scoring.vector_cache import VectorCache
 from models.system.errors import UserError
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class PictureScorer(ABC):
         dimension: int,
         model_hash: str,
         precision: str,
-        vectors: Vectors | None,
+        vectors: VectorCache | None,
         batch_size: int,
     ) -> None:
         self.model = model
@@ -49,22 +49,22 @@ class PictureScorer(ABC):
         self._vectors_key = f"{self.model_hash} {self.device.type} {precision} {self.rows}"
 
     @abstractmethod
-    def _prepare(self, picture: Image.Image) -> "torch.Tensor":
-        """The picture as the model takes it, [channels, height, width]."""
+    def _prepare_picture(self, picture: Image.Image) -> "torch.Tensor":
+        """Prepare a picture as the model takes it, [channels, height, width]."""
 
     @abstractmethod
-    def _encode(self, batch: "torch.Tensor") -> "torch.Tensor":
-        """The model's vectors of a batch of prepared pictures, of any length."""
+    def _encode_batch(self, batch: "torch.Tensor") -> "torch.Tensor":
+        """Encode a batch of prepared pictures into the model's vectors, of any length."""
 
-    def pictures(
+    def encode_pictures(
         self, items: Iterable[Item], bad: Callable[[Item, UserError], None] | None = None
     ) -> Iterator[tuple[Item, np.ndarray]]:
-        """Each item with its vector, in order, never reading more than a batch ahead.
+        """Yield each item with its vector, in order, reading at most one batch ahead.
 
         A picture that cannot be read stops it, unless `bad` is given: that is told of it, and it is left out.
         """
         waiting: list[tuple[Item, str]] = []
-        known: dict[str, np.ndarray] = {}
+        vector_of: dict[str, np.ndarray] = {}
         fresh: dict[str, torch.Tensor] = {}  # by pixel hash: a picture met twice is computed once
         for item in items:
             try:
@@ -76,34 +76,34 @@ class PictureScorer(ABC):
                 continue
             pixels = pixel_hash(picture)
             waiting.append((item, pixels))
-            if pixels not in known and pixels not in fresh:
-                vector = self._kept(pixels)
+            if pixels not in vector_of and pixels not in fresh:
+                vector = self._stored_vector(pixels)
                 if vector is None:
-                    fresh[pixels] = self._prepare(picture)
+                    fresh[pixels] = self._prepare_picture(picture)
                 else:
-                    known[pixels] = vector
+                    vector_of[pixels] = vector
             if not fresh or len(waiting) == self.rows:
-                yield from self._finish(waiting, known, fresh)
-                waiting, known, fresh = [], {}, {}
-        yield from self._finish(waiting, known, fresh)
+                yield from self._finish_batch(waiting, vector_of, fresh)
+                waiting, vector_of, fresh = [], {}, {}
+        yield from self._finish_batch(waiting, vector_of, fresh)
 
-    def _kept(self, pixels: str) -> np.ndarray | None:
-        return None if self._vectors is None else self._vectors.get(self._vectors_key, pixels, self.dimension)
+    def _stored_vector(self, pixels: str) -> np.ndarray | None:
+        return None if self._vectors is None else self._vectors.read_vector(self._vectors_key, pixels, self.dimension)
 
-    def _finish(
-        self, waiting: list[tuple[Item, str]], known: dict[str, np.ndarray], fresh: dict[str, "torch.Tensor"]
+    def _finish_batch(
+        self, waiting: list[tuple[Item, str]], vector_of: dict[str, np.ndarray], fresh: dict[str, "torch.Tensor"]
     ) -> Iterator[tuple[Item, np.ndarray]]:
         import torch
 
         if fresh:
-            made = self._unit(self._encode, torch.stack(list(fresh.values())))
-            known = known | dict(zip(fresh, made, strict=True))
+            vectors = self._unit_vectors(self._encode_batch, torch.stack(list(fresh.values())))
+            vector_of = vector_of | dict(zip(fresh, vectors, strict=True))
             if self._vectors is not None:
-                self._vectors.put(self._vectors_key, [(pixels, known[pixels]) for pixels in fresh])
+                self._vectors.store_vectors(self._vectors_key, [(pixels, vector_of[pixels]) for pixels in fresh])
         for item, pixels in waiting:
-            yield item, known[pixels].copy()  # a copy: one vector kept must not hold its whole batch in memory
+            yield item, vector_of[pixels].copy()  # a copy: one vector kept must not hold its whole batch in memory
 
-    def _unit(self, encode: Callable[["torch.Tensor"], "torch.Tensor"], batch: "torch.Tensor") -> np.ndarray:
+    def _unit_vectors(self, encode: Callable[["torch.Tensor"], "torch.Tensor"], batch: "torch.Tensor") -> np.ndarray:
         import torch
 
         padded = batch.new_zeros((self.rows, *batch.shape[1:]))
@@ -119,9 +119,9 @@ class PictureScorer(ABC):
 
 
 def read_picture(item: Path | Image.Image) -> Image.Image:
-    """The picture as it is seen: upright, RGB, transparency on white. A bad one is an error that names it."""
+    """Read a picture upright, in RGB, with transparency on white. A bad one raises an error that names it."""
     name = item if isinstance(item, Path) else getattr(item, "filename", "") or "a picture in memory"
     try:
-        return rgb(open_picture(item) if isinstance(item, Path) else ImageOps.exif_transpose(item))
+        return convert_to_rgb(open_picture(item) if isinstance(item, Path) else ImageOps.exif_transpose(item))
     except UserError as error:
         raise error if str(name) in str(error) else UserError(f"{name} cannot be used: {error}") from error

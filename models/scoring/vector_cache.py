@@ -26,51 +26,51 @@ CREATE TABLE IF NOT EXISTS vectors (
 """
 
 
-class Vectors:
+class VectorCache:
     """One SQLite file of unit vectors by model and picture; any number of processes may use it at once."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         # SQLite serialises single statements between threads, not whole transactions: the lock does that.
         self._lock = threading.Lock()
-        with self._told_plainly():
+        with self._explain_errors():
             path.parent.mkdir(parents=True, exist_ok=True)
             # isolation_level=None: transactions begin and end where this file says so, nowhere else.
             self._database = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
             try:
-                self._open()
+                self._open_database()
             except BaseException:
                 self._database.close()
                 raise
 
-    def get(self, model: str, pixels: str, dimension: int) -> np.ndarray | None:
-        """The vector kept for this picture, or None."""
+    def read_vector(self, model: str, pixels: str, dimension: int) -> np.ndarray | None:
+        """Return the stored vector of this picture, or None."""
         query = "SELECT vector FROM vectors WHERE model = ? AND pixels = ?"
-        with self._told_plainly(), self._lock:
+        with self._explain_errors(), self._lock:
             row = self._database.execute(query, (model, pixels)).fetchone()
-        return None if row is None else self._checked(row[0], dimension)
+        return None if row is None else self._decode_vector(row[0], dimension)
 
-    def put(self, model: str, rows: Sequence[tuple[str, np.ndarray]]) -> None:
-        """Keep vectors by pixel hash, all of them or, killed on the way, none."""
+    def store_vectors(self, model: str, rows: Sequence[tuple[str, np.ndarray]]) -> None:
+        """Store vectors by pixel hash: all of them or, if the process is killed, none."""
         values = [(model, pixels, vector.astype("<f4").tobytes()) for pixels, vector in rows]
-        with self._told_plainly(), self._lock, self._transaction():
+        with self._explain_errors(), self._lock, self._write_transaction():
             # Another process may have made the same vector meanwhile: it is the same one, keep the first.
             self._database.executemany("INSERT OR IGNORE INTO vectors VALUES (?, ?, ?)", values)
 
     def close(self) -> None:
         self._database.close()
 
-    def _open(self) -> None:
+    def _open_database(self) -> None:
         if self._is_ours():
             return
         self._switch_to_wal()
-        with self._transaction():
+        with self._write_transaction():
             self._database.execute(SCHEMA)
             self._database.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             self._database.execute(f"PRAGMA user_version = {VERSION}")
 
     def _is_ours(self) -> bool:
-        """False for a file still empty; an error for anybody else's."""
+        """Return False for a file that is still empty; raise an error for another program's file."""
         # NORMAL loses at most the last transactions in a power cut and never corrupts the file.
         self._database.execute("PRAGMA synchronous = NORMAL")
         application = self._database.execute("PRAGMA application_id").fetchone()[0]
@@ -83,7 +83,7 @@ class Vectors:
         return True
 
     def _switch_to_wal(self) -> None:
-        """Processes that create the file together collide here, and SQLite's busy timeout does not cover it."""
+        """Switch to WAL and retry: processes that create the file together collide here, despite the busy timeout."""
         deadline = time.monotonic() + BUSY_SECONDS
         while True:
             try:
@@ -94,7 +94,7 @@ class Vectors:
                     raise
                 time.sleep(0.02)
 
-    def _checked(self, blob: object, dimension: int) -> np.ndarray:
+    def _decode_vector(self, blob: object, dimension: int) -> np.ndarray:
         if isinstance(blob, bytes) and len(blob) == 4 * dimension:
             vector = np.frombuffer(blob, dtype="<f4").astype(np.float32)
             if abs(float(vector @ vector) - 1) < 1e-3:
@@ -105,7 +105,7 @@ class Vectors:
         )
 
     @contextmanager
-    def _transaction(self) -> Iterator[None]:
+    def _write_transaction(self) -> Iterator[None]:
         # IMMEDIATE takes the write lock at once, so that the busy timeout applies to all of it.
         self._database.execute("BEGIN IMMEDIATE")
         try:
@@ -116,8 +116,8 @@ class Vectors:
         self._database.execute("COMMIT")
 
     @contextmanager
-    def _told_plainly(self) -> Iterator[None]:
-        """Whatever is wrong with the file is said with its name; the file itself is left as it is."""
+    def _explain_errors(self) -> Iterator[None]:
+        """Turn errors of the file into messages that name it; the file itself is left as it is."""
         try:
             yield
         except sqlite3.OperationalError as error:  # locked, read-only, a full disk, a folder

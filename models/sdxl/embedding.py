@@ -1,8 +1,9 @@
-"""A learned word: one table of vectors for each text encoder, and the file it is kept in.
+"""An embedding: one table of learned vectors for each text encoder, and the file that stores it.
 
 The file is a safetensors with `clip_l [n, width]` and `clip_g [n, width]` (SD 1.x: only `clip_l`), which A1111, Forge,
-ComfyUI and InvokeAI read as it is. Its header is a table of texts: `token` is the word itself, and the names of `About`
-say what it was learned from; lists and tables among them are JSON. Equal words with equal records have equal bytes.
+ComfyUI and InvokeAI read as it is. Its header is a table of texts: `token` is what people type, and the fields of
+`EmbeddingMetadata` say what it was learned from; lists and tables among them are JSON. Equal embeddings with equal
+metadata have equal bytes.
 """
 
 from __future__ import annotations
@@ -21,19 +22,19 @@ from models.system.errors import UserError
 if TYPE_CHECKING:
     import torch
 
-# The names the other programs expect, in the order of the encoders.
+# The table names that other programs expect, in the order of the encoders.
 KEYS = ("clip_l", "clip_g")
 FORMAT = "restage embedding 1"
-# What stands in the header as it is; the rest of a record is JSON.
-TEXTS = ("persona", "base_model", "base_model_name")
+# The header stores these fields as they are, and all others as JSON.
+TEXT_FIELDS = ("persona", "base_model", "base_model_name")
 
-# What prompt syntax uses for itself cannot be part of a name.
+# A token cannot contain characters that have a meaning in the prompt syntax.
 _TOKEN = re.compile(r"<[^<>()\[\]\\:|\s]+>")
 
 
 @dataclass(frozen=True, eq=False)
 class Embedding:
-    """A word in angle brackets and what it means: an fp32 [n, width] for each text encoder, in the encoders' order."""
+    """A token in angle brackets and its vectors: an fp32 [n, width] for each text encoder, in the encoders' order."""
 
     token: str
     vectors: tuple[torch.Tensor, ...]
@@ -51,13 +52,13 @@ class Embedding:
             raise UserError(f"{self.token} holds values that are not finite numbers; train it again")
 
     @property
-    def count(self) -> int:
-        """How many positions of the prompt the word takes."""
+    def vector_count(self) -> int:
+        """Return how many positions of the prompt the token takes."""
         return self.vectors[0].shape[0]
 
     @property
     def hash(self) -> str:
-        """Names the word and every bit of its vectors."""
+        """Hash the token and every bit of its vectors."""
         digest = hashlib.sha256(f"{self.token}\n".encode())
         for table in self.vectors:
             digest.update(f"{tuple(table.shape)}\n".encode())
@@ -72,7 +73,7 @@ class Embedding:
 
 
 def check_token(token: str) -> None:
-    """A learned word is written so that no other text of a prompt can be taken for it."""
+    """Check that no other text of a prompt can be mistaken for this token."""
     if not _TOKEN.fullmatch(token):
         raise UserError(
             f"the learned word {token!r} must stand in angle brackets, without spaces or any of ()[]:|\\ in between,"
@@ -81,86 +82,88 @@ def check_token(token: str) -> None:
 
 
 @dataclass(frozen=True)
-class About:
-    """What a word was learned from and how well, as the header of its file says it."""
+class EmbeddingMetadata:
+    """The header of an embedding's file: what the embedding was learned from, and how well."""
 
     persona: str = ""
     base_model: str = ""
-    """The hash of the model it was learned on."""
+    """The hash of the model that it was learned on."""
     base_model_name: str = ""
     references: tuple[str, ...] = ()
-    """The pixel hashes of the pictures it was learned from."""
+    """The pixel hashes of the pictures that it was learned from."""
     settings: Mapping[str, Any] = field(default_factory=dict)
-    """How it was trained: every knob."""
+    """All settings of its training."""
     seed: int | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
-    """Of the libraries that trained it."""
+    """The versions of the libraries that trained it."""
     metrics: Mapping[str, float | None] = field(default_factory=dict)
-    """What was measured of it; None where there was nothing to measure."""
+    """The measurements of it; None where there was nothing to measure."""
 
     def to_header(self) -> dict[str, str]:
-        """Texts as they are, everything else as JSON; what is empty is left out."""
-        values = {each.name: getattr(self, each.name) for each in fields(self)}
-        said = {name: value for name, value in values.items() if value not in ("", (), {}, None)}
+        """Return the header: texts as they are, other values as JSON, no empty values."""
+        values = {item.name: getattr(self, item.name) for item in fields(self)}
+        filled = {name: value for name, value in values.items() if value not in ("", (), {}, None)}
         return {"format": FORMAT} | {
-            name: value if isinstance(value, str) else _json(value) for name, value in said.items()
+            name: value if isinstance(value, str) else _compact_json(value) for name, value in filled.items()
         }
 
     @classmethod
-    def from_header(cls, header: Mapping[str, str]) -> About:
-        """Nothing where another program wrote the header: the same names may mean other things there."""
+    def from_header(cls, header: Mapping[str, str]) -> EmbeddingMetadata:
+        """Read a header of restage; return empty metadata for other programs', whose names may mean other things."""
         if header.get("format") != FORMAT:
             return cls()
         values: dict[str, Any] = {}
         try:
-            for each in fields(cls):
-                if each.name in header:
-                    said = header[each.name]
-                    values[each.name] = said if each.name in TEXTS else json.loads(said)
+            for item in fields(cls):
+                if item.name in header:
+                    text = header[item.name]
+                    values[item.name] = text if item.name in TEXT_FIELDS else json.loads(text)
         except ValueError:
             raise UserError("the header of this embedding is damaged: train it again, or take another copy") from None
         return cls(**(values | {"references": tuple(values.get("references", ()))}))
 
 
-def write(path: Path, embedding: Embedding, about: About | Mapping[str, str], half: bool = False) -> None:
+def write_embedding(
+    path: Path, embedding: Embedding, about: EmbeddingMetadata | Mapping[str, str], half: bool = False
+) -> None:
     """Write the file whole or not at all: a reader never sees half of it. `half` keeps 16 bits of each number."""
     if len(embedding.vectors) > len(KEYS):
         raise UserError(f"{embedding.token} has {len(embedding.vectors)} tables; the file format has {len(KEYS)}")
-    header = about.to_header() if isinstance(about, About) else dict(about)
+    header = about.to_header() if isinstance(about, EmbeddingMetadata) else dict(about)
     tables = dict(zip(KEYS, embedding.vectors, strict=False))
-    files.write(path, pack(tables, header | {"token": embedding.token}, half))
+    files.write_file(path, pack_safetensors(tables, header | {"token": embedding.token}, half))
 
 
-def rounded(embedding: Embedding) -> Embedding:
-    """The word as a file in half precision gives it back."""
-    tables = (_stored(key, table, half=True) for key, table in zip(KEYS, embedding.vectors, strict=False))
+def round_to_half(embedding: Embedding) -> Embedding:
+    """Return the embedding as it is after writing and reading a file in half precision."""
+    tables = (_convert_for_storage(key, table, half=True) for key, table in zip(KEYS, embedding.vectors, strict=False))
     return Embedding(embedding.token, tuple(tables))
 
 
-def pack(tables: Mapping[str, torch.Tensor], header: Mapping[str, str], half: bool = False) -> bytes:
-    """The bytes of a safetensors file, always the same for the same content."""
+def pack_safetensors(tables: Mapping[str, torch.Tensor], header: Mapping[str, str], half: bool = False) -> bytes:
+    """Return the bytes of a safetensors file, always the same for the same content."""
     from safetensors.torch import save
 
-    content = save({key: _stored(key, table, half) for key, table in tables.items()})
+    content = save({key: _convert_for_storage(key, table, half) for key, table in tables.items()})
     length = int.from_bytes(content[:8], "little")
     described = json.loads(content[8 : 8 + length])
-    # safetensors itself writes the entries of a header in another order each time.
+    # safetensors itself writes the entries of a header in a different order each time.
     whole = {"__metadata__": dict(sorted(header.items())), **described} if header else described
     text = json.dumps(whole, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)  # what follows must stay aligned
+    text += b" " * (-len(text) % 8)  # the tensors that follow must stay aligned
     return len(text).to_bytes(8, "little") + text + content[8 + length :]
 
 
-def _stored(key: str, table: torch.Tensor, half: bool) -> torch.Tensor:
+def _convert_for_storage(key: str, table: torch.Tensor, half: bool) -> torch.Tensor:
     stored = (table.half() if half else table).cpu().contiguous()
     if not bool(stored.isfinite().all()):
         raise UserError(f"the vectors of {key} are too large for half precision: write them in full")
     return stored
 
 
-def read(path: Path, token: str | None = None) -> Embedding:
-    """Read a file that `write` made; `token` renames the word, or names it where the header does not."""
-    tables, header = contents(path)
+def read_embedding(path: Path, token: str | None = None) -> Embedding:
+    """Read a file that `write_embedding` made; `token` replaces the header's token, which may be missing."""
+    tables, header = read_tensors(path)
     if unknown := [key for key in tables if key not in KEYS]:
         raise UserError(f"{path} holds {unknown[0]!r}, which is not one of {', '.join(KEYS)}")
     if KEYS[0] not in tables:
@@ -174,8 +177,8 @@ def read(path: Path, token: str | None = None) -> Embedding:
         raise UserError(f"{path}: {error}") from None
 
 
-def contents(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
-    """The tensors of a safetensors file, and its header."""
+def read_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    """Return the tensors of a safetensors file, and its header."""
     from safetensors import SafetensorError, safe_open
 
     if not path.is_file():
@@ -188,5 +191,5 @@ def contents(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
         raise UserError(f"{path} is not a readable safetensors file ({error}); it may be cut short") from error
 
 
-def _json(value: Any) -> str:
+def _compact_json(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)

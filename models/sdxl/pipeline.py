@@ -1,4 +1,4 @@
-"""From a located model to a diffusers pipeline on its device: precision, VAE, memory mode and compilation."""
+"""Loads a located model as a diffusers pipeline: device, precision, VAE, memory mode and compilation."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from models.sdxl import single_file
-from models.sdxl.locate import Source, Vae
-from models.sdxl.single_file import weights, why
+from models.sdxl.locate import ModelSource, VaeSource
+from models.sdxl.single_file import first_sentence, iterate_weights
 from models.system import processes
 from models.system.errors import UserError
 
@@ -21,15 +21,15 @@ Compile = Literal["off", "regional"]
 
 @dataclass(frozen=True)
 class Options:
-    """How a model is run. None of it is part of a shot; what reaches the bits is in the environment."""
+    """How a model is run. No option is part of a shot; the environment records those that affect the pixels."""
 
     device: str = "auto"
     precision: Precision = "auto"
     memory: Memory = "none"
     compile: Compile = "off"
     batch_size: int = 1
-    threads: int = 0  # of the CPU; 0 leaves torch's own choice
-    vae: Vae | None = None  # in place of the model's own
+    threads: int = 0  # CPU threads; 0 keeps torch's default
+    vae: VaeSource | None = None  # replaces the model's own
 
     def __post_init__(self) -> None:
         for name, kind in (("precision", Precision), ("memory", Memory), ("compile", Compile)):
@@ -40,57 +40,57 @@ class Options:
                 raise UserError(f"{name} {getattr(self, name)!r} is out of range: use {least} to 1024")
 
 
-def device_of(asked: str) -> str:
-    """The device to run on: the one asked for, or the fastest that is there."""
+def resolve_device(device: str) -> str:
+    """Return the device to run on: the requested one, or for `auto` the fastest of this machine."""
     import torch
 
     mps = torch.backends.mps.is_available()
-    if asked == "auto":
-        own = f"cuda:{processes.local()}" if processes.count() > 1 else "cuda"
-        return own if torch.cuda.is_available() else "mps" if mps else "cpu"
-    kind = asked.partition(":")[0]
+    if device == "auto":
+        cuda_device = f"cuda:{processes.local_rank()}" if processes.process_count() > 1 else "cuda"
+        return cuda_device if torch.cuda.is_available() else "mps" if mps else "cpu"
+    kind = device.partition(":")[0]
     if kind not in ("cpu", "cuda", "mps"):
-        raise UserError(f"device {asked!r} is unknown: use auto, cpu, cuda, cuda:1 … or mps")
+        raise UserError(f"device {device!r} is unknown: use auto, cpu, cuda, cuda:1 … or mps")
     if (kind == "cuda" and not torch.cuda.is_available()) or (kind == "mps" and not mps):
-        raise UserError(f"device {asked!r} is not there: torch sees no such device on this machine; use auto or cpu")
-    if kind == "cuda" and ":" in asked and int(asked.partition(":")[2]) >= torch.cuda.device_count():
-        raise UserError(f"device {asked!r} is not there: this machine has {torch.cuda.device_count()} CUDA device(s)")
-    return asked
+        raise UserError(f"device {device!r} is not there: torch sees no such device on this machine; use auto or cpu")
+    if kind == "cuda" and ":" in device and int(device.partition(":")[2]) >= torch.cuda.device_count():
+        raise UserError(f"device {device!r} is not there: this machine has {torch.cuda.device_count()} CUDA device(s)")
+    return device
 
 
-def precision_of(asked: Precision, device: str) -> str:
-    """bf16 where the GPU computes in it, fp16 on older ones and on Apple's, fp32 on a CPU."""
+def resolve_precision(precision: Precision, device: str) -> str:
+    """Resolve `auto`: bf16 on GPUs that support it, fp16 on older ones and on Apple's, fp32 on a CPU."""
     import torch
 
-    if asked != "auto":
-        return asked
+    if precision != "auto":
+        return precision
     if device.startswith("cuda"):
         return "bf16" if torch.cuda.get_device_capability(device) >= (8, 0) else "fp16"
     return "fp16" if device == "mps" else "fp32"
 
 
-def dtype_of(precision: str) -> "torch.dtype":
+def torch_dtype(precision: str) -> "torch.dtype":
     import torch
 
     return {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[precision]
 
 
-def pipeline(source: Source, options: Options, device: str, precision: str) -> Any:
-    """The text-to-image pipeline, loaded, placed and compiled as asked."""
+def load_pipeline(source: ModelSource, options: Options, device: str, precision: str) -> Any:
+    """Load the text-to-image pipeline, move it to the device and compile it as the options say."""
     if options.memory in ("offload", "sequential") and device == "cpu":
         raise UserError(
             f"memory mode {options.memory!r} moves weights off a GPU, and this runs on the CPU: use none or vae"
         )
-    pipe = _read(source, options, precision)
-    pipe.set_progress_bar_config(disable=True)  # the caller shows one bar for the whole work
-    place(pipe, options.memory, device)
+    pipe = _read_pipeline(source, options, precision)
+    pipe.set_progress_bar_config(disable=True)  # the caller shows one progress bar for all pictures
+    move_to_device(pipe, options.memory, device)
     if options.compile == "regional":
         pipe.unet.compile_repeated_blocks(fullgraph=True)
     return pipe
 
 
-def place(pipe: Any, memory: Memory, device: str) -> None:
-    """Onto the device, or under hooks that bring each part there when it is needed."""
+def move_to_device(pipe: Any, memory: Memory, device: str) -> None:
+    """Move the pipeline to the device, or install hooks that move each part when it is needed."""
     if memory == "offload":
         pipe.enable_model_cpu_offload(device=device)
     elif memory == "sequential":
@@ -98,112 +98,112 @@ def place(pipe: Any, memory: Memory, device: str) -> None:
     else:
         pipe.to(device)
         if device == "cpu":
-            _align(pipe)
+            _align_weights(pipe)
     if memory != "none":
         pipe.vae.enable_slicing()
         pipe.vae.enable_tiling()
 
 
-def image_to_image(pipe: Any) -> Any:
-    """The same parts behind the pipeline that starts from a picture; nothing is loaded or cast again."""
+def new_image_to_image(pipe: Any) -> Any:
+    """Return an image-to-image pipeline that shares all parts of this one, so nothing is loaded or cast again."""
     from diffusers import StableDiffusionImg2ImgPipeline, StableDiffusionXLImg2ImgPipeline
 
     if "text_encoder_2" in pipe.components:
         zeros = pipe.config.force_zeros_for_empty_prompt
-        made = StableDiffusionXLImg2ImgPipeline(
+        image_pipe = StableDiffusionXLImg2ImgPipeline(
             **pipe.components, force_zeros_for_empty_prompt=zeros, add_watermarker=False
         )
     else:
-        made = StableDiffusionImg2ImgPipeline(**pipe.components, requires_safety_checker=False)
-    made.set_progress_bar_config(disable=True)
-    return made
+        image_pipe = StableDiffusionImg2ImgPipeline(**pipe.components, requires_safety_checker=False)
+    image_pipe.set_progress_bar_config(disable=True)
+    return image_pipe
 
 
-def _align(pipe: Any) -> None:
-    """Give weights that are mapped from a file a place of their own.
+def _align_weights(pipe: Any) -> None:
+    """Copy weights that are mapped from a file to aligned memory.
 
-    Where they stand in a file decides how far they are from a multiple of 64 bytes, which decides how some sums on a
-    CPU are cut up, and so their last bits: the same weights in another file would make other pixels.
+    The position in the file decides how far they are from a multiple of 64 bytes, which decides how a CPU splits some
+    sums, and so their last bits: without this, the same weights in another file would make different pixels.
     """
-    for tensor in weights(pipe):
+    for tensor in iterate_weights(pipe):
         if tensor.data_ptr() % 64:
             tensor.data = tensor.data.clone()
 
 
-def _read(source: Source, options: Options, precision: str) -> Any:
+def _read_pipeline(source: ModelSource, options: Options, precision: str) -> Any:
     import diffusers
     from safetensors import SafetensorError
 
-    _quiet()
-    wanted: dict[str, Any] = {"dtype": dtype_of(precision)}
+    _silence_libraries()
+    arguments: dict[str, Any] = {"dtype": torch_dtype(precision)}
     if options.vae is not None:
-        wanted["vae"] = _vae(options.vae, source, precision)
+        arguments["vae"] = _read_vae(options.vae, source, precision)
     if source.family == "sd1":
-        # What may be published is decided by the gates and by a person, not by a filter that blackens pictures.
+        # The gates and a person decide what may be published, not a filter that blackens pictures.
         kind, extra = diffusers.StableDiffusionPipeline, {"safety_checker": None, "requires_safety_checker": False}
     else:
-        # A watermark would change the pixels of machines that happen to have its package.
+        # diffusers would add a watermark only on machines that have its package, which would change the pixels there.
         kind, extra = diffusers.StableDiffusionXLPipeline, {"add_watermarker": False}
         if source.family == "refiner":
             kind = diffusers.StableDiffusionXLImg2ImgPipeline
     try:
         if source.path.is_file():
-            return single_file.pipeline(kind, source.path, source.config, wanted | extra)
-        pipe = kind.from_pretrained(source.path, variant=source.variant, use_safetensors=True, **wanted, **extra)
+            return single_file.load_pipeline(kind, source.path, source.config, arguments | extra)
+        pipe = kind.from_pretrained(source.path, variant=source.variant, use_safetensors=True, **arguments, **extra)
         _check_whole(pipe, source)
         return pipe
     except UserError:
         raise
     except (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as error:
         raise UserError(
-            f"model {source.ref.name!r} at {source.path} cannot be loaded ({why(error)}): get its files again"
+            f"model {source.ref.name!r} at {source.path} cannot be loaded ({first_sentence(error)}): get its files again"
         ) from error
 
 
-def _check_whole(pipe: Any, source: Source) -> None:
-    """What a file lacks, the text encoders' loader fills with random numbers, and the others' leaves out."""
+def _check_whole(pipe: Any, source: ModelSource) -> None:
+    """Check that no weights are missing; a loader may leave them out, or fill in random numbers (text encoders)."""
     from safetensors import safe_open
 
-    if any(each.is_meta for each in weights(pipe)):
+    if any(weight.is_meta for weight in iterate_weights(pipe)):
         raise ValueError("weights are missing")
     for part in ("text_encoder", "text_encoder_2"):
-        there = {name.removeprefix("text_model.") for name in _names(pipe, part)}
+        missing = {name.removeprefix("text_model.") for name in _parameter_names(pipe, part)}
         for path in source.files:
             if path.parent.name == part and path.suffix == ".safetensors":
                 with safe_open(path, "pt") as file:
-                    there -= {name.removeprefix("text_model.") for name in file.keys()}  # noqa: SIM118
-        if there:
-            raise ValueError(f"{part} lacks {min(there)}")
+                    missing -= {name.removeprefix("text_model.") for name in file.keys()}  # noqa: SIM118
+        if missing:
+            raise ValueError(f"{part} lacks {min(missing)}")
 
 
-def _names(pipe: Any, part: str) -> list[str]:
+def _parameter_names(pipe: Any, part: str) -> list[str]:
     module = getattr(pipe, part, None)
     return list(module.state_dict()) if module is not None else []
 
 
-def _vae(vae: Vae, source: Source, precision: str) -> Any:
-    """A VAE of a single file has the configuration asked for, or else the one of the model that it is put in."""
+def _read_vae(vae: VaeSource, source: ModelSource, precision: str) -> Any:
+    """Load the VAE; a single file takes its own configuration if it has one, or else the model's."""
     from diffusers import AutoencoderKL
     from safetensors import SafetensorError
 
-    wanted: dict[str, Any] = {"dtype": dtype_of(precision)}
+    arguments: dict[str, Any] = {"dtype": torch_dtype(precision)}
     try:
         if vae.path.is_file():
             config = vae.config or (str(source.path) if source.path.is_dir() else source.config)
             config = config or single_file.HUB_CONFIGURATIONS[source.family]
-            return single_file.vae(vae.path, config, wanted)
-        return AutoencoderKL.from_pretrained(vae.path, use_safetensors=True, **wanted)
+            return single_file.load_vae(vae.path, config, arguments)
+        return AutoencoderKL.from_pretrained(vae.path, use_safetensors=True, **arguments)
     except UserError:
         raise
     except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
         raise UserError(
-            f"VAE {vae.ref.name!r} at {vae.path} cannot be loaded ({why(error)}): get its files again"
+            f"VAE {vae.ref.name!r} at {vae.path} cannot be loaded ({first_sentence(error)}): get its files again"
         ) from error
 
 
 @contextmanager
-def told_plainly(options: Options, size: str) -> Iterator[None]:
-    """The two things that go wrong on other people's machines, in a sentence that says what to change."""
+def explain_torch_errors(options: Options, size: str) -> Iterator[None]:
+    """Turn out-of-memory and compiler errors into a `UserError` that says what to change."""
     import torch
 
     try:
@@ -217,12 +217,12 @@ def told_plainly(options: Options, size: str) -> Iterator[None]:
         if options.compile == "off" or not type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
             raise
         raise UserError(
-            f"the model cannot be compiled here ({why(error)}): install a C++ compiler or set models.compile to off"
+            f"the model cannot be compiled here ({first_sentence(error)}): install a C++ compiler or set models.compile to off"
         ) from error
 
 
-def _quiet() -> None:
-    """One calm line of progress is ours to print; the libraries' own bars and advice would scroll through it."""
+def _silence_libraries() -> None:
+    """Turn off the libraries' progress bars and advice, which would disturb our own progress bar."""
     import diffusers
     import transformers
 

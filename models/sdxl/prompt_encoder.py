@@ -1,11 +1,11 @@
-"""The prompt compiler: from a prompt as people write it to the tensors a UNet reads.
+"""Compiles a prompt as people write it to the tensors that a UNet reads.
 
-A chunk is what an encoder takes at once: 75 tokens between start and end of text. Without weights the result is bit-equal
+A chunk is what an encoder reads at once: 75 tokens between start and end of text. Without weights the result is bit-equal
 to diffusers' `encode_prompt`.
 
-Learned words are not added to the tokenizer. Their positions hold an ordinary id, and a hook puts their vectors in after
+Learned tokens are not added to the tokenizer. Their positions hold an ordinary id, and a hook inserts their vectors after
 the embedding lookup. That keeps the end of text the highest id of the prompt, which matters because SDXL's second encoder
-pools at the highest id: with added tokens it would pool at the learned word and ignore everything after it.
+pools at the highest id: with added tokens it would pool at the learned token and ignore everything after it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from models.sdxl.prompt_syntax import BREAK, Span, parse
+from models.sdxl.prompt_syntax import BREAK, WeightedText, parse_prompt
 from models.system.errors import UserError
 
 if TYPE_CHECKING:
@@ -32,36 +32,36 @@ class Encoder:
     tokenizer: Any
     model: Any
     penultimate: bool
-    """SDXL reads the hidden states before the last layer, SD 1.x those after it and after the final norm."""
+    """True for SDXL, which reads the hidden states before the last layer; SD 1.x reads those after the final norm."""
     projected: bool
-    """Whether the encoder also gives one pooled vector for the whole prompt."""
+    """True if the encoder also returns one pooled vector for the whole prompt."""
 
     @property
-    def width(self) -> int:
+    def embedding_width(self) -> int:
         return int(self.model.get_input_embeddings().embedding_dim)
 
 
-def encoders_of(pipe: Any) -> list[Encoder]:
-    """The encoders of a pipeline, in the order in which the UNet expects their features."""
+def list_encoders(pipe: Any) -> list[Encoder]:
+    """List the encoders of a pipeline in the order in which the UNet expects their features."""
     is_sdxl = getattr(pipe, "text_encoder_2", None) is not None
-    found = []
+    encoders = []
     for suffix in ("", "_2"):
         tokenizer, model = getattr(pipe, f"tokenizer{suffix}", None), getattr(pipe, f"text_encoder{suffix}", None)
         if tokenizer is not None and model is not None:
-            found.append(Encoder(tokenizer, model, penultimate=is_sdxl, projected=hasattr(model, "text_projection")))
-    if not found:
+            encoders.append(Encoder(tokenizer, model, penultimate=is_sdxl, projected=hasattr(model, "text_projection")))
+    if not encoders:
         raise UserError("this model has no text encoder, so it cannot read a prompt")
-    return found
+    return encoders
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """What an encoder takes at once: ids from start of text to the last padding, and a weight for each."""
+    """The input of one forward pass: ids from start of text to the last padding, and a weight for each."""
 
     ids: tuple[int, ...]
     weights: tuple[float, ...]
     slots: tuple[tuple[int, str, int], ...]
-    """Where learned vectors go: position, token, which of the token's vectors."""
+    """The places of learned vectors: position, token, number of the vector within the token."""
     end: int
     """The position of the end of text, where the pooled vector is taken."""
 
@@ -72,15 +72,15 @@ class _Item(NamedTuple):
     slot: tuple[str, int] | None = None
 
 
-def chunks(prompt: str, tokenizer: Any, counts: Mapping[str, int]) -> list[Chunk]:
+def split_into_chunks(prompt: str, tokenizer: Any, counts: Mapping[str, int]) -> list[Chunk]:
     """Cut the prompt into chunks; `counts` says how many positions each learned token takes."""
     room = tokenizer.model_max_length - 2
     contents: list[list[_Item]] = [[]]
-    for span in parse(prompt):
+    for span in parse_prompt(prompt):
         if span is BREAK:
             contents.append([])
             continue
-        for group in _groups(span, tokenizer, counts):
+        for group in _inseparable_groups(span, tokenizer, counts):
             if len(group) > room:
                 token = group[0].slot[0] if group[0].slot else ""
                 raise UserError(f"{token} has {len(group)} vectors, but a chunk of this model holds only {room}")
@@ -88,36 +88,36 @@ def chunks(prompt: str, tokenizer: Any, counts: Mapping[str, int]) -> list[Chunk
                 contents.append([])
             contents[-1].extend(group)
     if len(contents) > 1 and not contents[-1]:
-        contents.pop()  # after a BREAK at the end
-    return [_chunk(content, tokenizer) for content in contents]
+        contents.pop()  # a BREAK at the end adds no chunk
+    return [_build_chunk(content, tokenizer) for content in contents]
 
 
-def _groups(span: Span, tokenizer: Any, counts: Mapping[str, int]) -> Iterator[list[_Item]]:
-    """What must stay within one chunk: a single id of plain text, or all the vectors of a learned token."""
-    stand_in = _stand_in(tokenizer)
-    for number, text in enumerate(_split(span.text, counts)):
+def _inseparable_groups(span: WeightedText, tokenizer: Any, counts: Mapping[str, int]) -> Iterator[list[_Item]]:
+    """Yield the items that must stay within one chunk: one id of plain text, or all vectors of a learned token."""
+    stand_in_id = _stand_in_id(tokenizer)
+    for number, text in enumerate(_split_at_tokens(span.text, counts)):
         if number % 2:
-            yield [_Item(stand_in, span.weight, (text, index)) for index in range(counts[text])]
+            yield [_Item(stand_in_id, span.weight, (text, index)) for index in range(counts[text])]
         elif text:
-            # verbose=False: the tokenizer would warn of more than 77 ids, which is what chunks are for.
+            # verbose=False: no warning of more than 77 ids, since they are split into chunks.
             for id_ in tokenizer(text, add_special_tokens=False, verbose=False).input_ids:
                 yield [_Item(id_, span.weight)]
 
 
-def _split(text: str, counts: Mapping[str, int]) -> list[str]:
-    """Plain text at even places, learned tokens at odd ones; the longest token wins where several begin alike."""
+def _split_at_tokens(text: str, counts: Mapping[str, int]) -> list[str]:
+    """Split into plain text (even indices) and learned tokens (odd ones); of several matching tokens the longest wins."""
     if not counts:
         return [text]
     tokens = sorted(counts, key=len, reverse=True)
     return re.split("(" + "|".join(re.escape(token) for token in tokens) + ")", text)
 
 
-def _stand_in(tokenizer: Any) -> int:
-    """An ordinary id below the end of text, so that every way of pooling still finds the true end."""
+def _stand_in_id(tokenizer: Any) -> int:
+    """Return an ordinary id below the end of text, so that every way of pooling still finds the true end."""
     return next(id_ for id_ in range(3) if id_ not in (tokenizer.bos_token_id, tokenizer.eos_token_id))
 
 
-def _chunk(content: list[_Item], tokenizer: Any) -> Chunk:
+def _build_chunk(content: list[_Item], tokenizer: Any) -> Chunk:
     length = tokenizer.model_max_length
     items = [_Item(tokenizer.bos_token_id, 1.0), *content, _Item(tokenizer.eos_token_id, 1.0)]
     items += [_Item(tokenizer.pad_token_id, 1.0)] * (length - len(items))
@@ -126,40 +126,40 @@ def _chunk(content: list[_Item], tokenizer: Any) -> Chunk:
         ids=ids,
         weights=tuple(item.weight for item in items),
         slots=tuple((at, *item.slot) for at, item in enumerate(items) if item.slot),
-        # The first one, as the encoder itself would: a prompt may spell out <|endoftext|>.
+        # The first end of text, as in the encoder itself: a prompt may contain a typed <|endoftext|>.
         end=ids.index(tokenizer.eos_token_id),
     )
 
 
-def embed(
+def embed_chunks(
     encoder: Encoder, chunk_list: Sequence[Chunk], vectors: Mapping[str, torch.Tensor]
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """One forward over all chunks: hidden states [B, 77, width] and, if the encoder projects, pooled [B, P].
+    """Encode all chunks in one batch: hidden states [B, 77, width] and, if the encoder projects, pooled [B, P].
 
-    Gradients reach `vectors` ([n, width] for each token), also through the pooled vector. Weights play no part here.
+    Gradients reach `vectors` ([n, width] for each token), also through the pooled vector. Weights are ignored here.
     """
     import torch
     from diffusers.utils.torch_utils import get_module_execution_device
 
-    # With offloading the weights are elsewhere until the moment they are used; this says where that will be.
+    # With offloading, the weights move to this device only when they are used.
     device = get_module_execution_device(encoder.model)
-    ids = _send([chunk.ids for chunk in chunk_list], device)
-    with _learned(encoder.model.get_input_embeddings(), chunk_list, vectors):
+    ids = _send_to_device([chunk.ids for chunk in chunk_list], device)
+    with _learned_vectors(encoder.model.get_input_embeddings(), chunk_list, vectors):
         output = encoder.model(ids, output_hidden_states=encoder.penultimate)
     hidden = output.hidden_states[-2] if encoder.penultimate else output.last_hidden_state
     if not encoder.projected:
         return hidden, None
-    # At the end of text as we know it, and not where the encoder's config makes it look.
-    ends = _send([chunk.end for chunk in chunk_list], output.last_hidden_state.device)
+    # Pool at the end of text of our chunks, not at the position that the encoder's config implies.
+    ends = _send_to_device([chunk.end for chunk in chunk_list], output.last_hidden_state.device)
     rows = torch.arange(len(chunk_list), device=ends.device)
     return hidden, encoder.model.text_projection(output.last_hidden_state[rows, ends])
 
 
 @contextmanager
-def _learned(
+def _learned_vectors(
     lookup: torch.nn.Module, chunk_list: Sequence[Chunk], vectors: Mapping[str, torch.Tensor]
 ) -> Iterator[None]:
-    """While this lasts, the lookup gives the learned vectors at their positions."""
+    """Make the lookup return the learned vectors at their positions."""
     import torch
 
     slots = [(row, at, token, n) for row, chunk in enumerate(chunk_list) for at, token, n in chunk.slots]
@@ -167,38 +167,41 @@ def _learned(
         yield
         return
     rows, places, tokens, numbers = zip(*slots, strict=True)
-    # All vectors in one table, read once: a slice for each slot would be a kernel for each, forward and backward.
+    # One table for all vectors: a slice for each slot would start a kernel for each, forward and backward.
     first, total = {}, 0
     for token in dict.fromkeys(tokens):
         first[token], total = total, total + len(vectors[token])
-    which = [first[token] + n for token, n in zip(tokens, numbers, strict=True)]
+    table_rows = [first[token] + n for token, n in zip(tokens, numbers, strict=True)]
 
-    def put(module: torch.nn.Module, args: tuple[torch.Tensor, ...], looked_up: torch.Tensor) -> torch.Tensor:
-        # A copy: what the lookup returned belongs to the encoder.
+    def insert_vectors(
+        module: torch.nn.Module, args: tuple[torch.Tensor, ...], looked_up: torch.Tensor
+    ) -> torch.Tensor:
+        # A copy, since the lookup's output belongs to the encoder.
         filled = looked_up.clone()
         table = torch.cat([vectors[token] for token in first]).to(filled.device, filled.dtype)
-        at = _send([rows, places, which], filled.device)
+        at = _send_to_device([rows, places, table_rows], filled.device)
         filled[at[0], at[1]] = table[at[2]]
         return filled
 
-    handle = lookup.register_forward_hook(put)
+    handle = lookup.register_forward_hook(insert_vectors)
     try:
         yield
     finally:
         handle.remove()
 
 
-def _send(numbers: Sequence[Any], device: Any) -> torch.Tensor:
-    """Onto the device without waiting for what it still computes, which a plain copy to a GPU does."""
+def _send_to_device(numbers: Sequence[Any], device: Any) -> torch.Tensor:
+    """Copy to the device without waiting for its pending work, for which a plain copy to a GPU waits."""
     import torch
 
-    made = torch.tensor(numbers)
-    return made.pin_memory().to(device, non_blocking=True) if torch.device(device).type == "cuda" else made.to(device)
+    tensor = torch.tensor(numbers)
+    is_cuda = torch.device(device).type == "cuda"
+    return tensor.pin_memory().to(device, non_blocking=True) if is_cuda else tensor.to(device)
 
 
 @dataclass(frozen=True, eq=False)
-class Encoded:
-    """A prompt as the UNet takes it."""
+class EncodedPrompt:
+    """A prompt as the UNet reads it."""
 
     hidden: torch.Tensor
     """[1, 77 * chunks, sum of the encoders' widths]"""
@@ -207,79 +210,81 @@ class Encoded:
     chunks: int
 
 
-def encode(
+def encode_prompt(
     encoders: Sequence[Encoder], prompt: str, embeddings: Sequence[Embedding] = (), min_chunks: int = 1
-) -> Encoded:
+) -> EncodedPrompt:
     """Compile a prompt. `min_chunks` appends empty chunks, to match the length of another prompt."""
-    return _forward(encoders, _plan(encoders, prompt, embeddings), embeddings, min_chunks)
+    return _encode_chunks(encoders, _plan_chunks(encoders, prompt, embeddings), embeddings, min_chunks)
 
 
-def pair(
+def encode_pair(
     encoders: Sequence[Encoder],
     prompt: str,
     negative: str = "",
     embeddings: Sequence[Embedding] = (),
     zero_negative: bool = False,
-) -> tuple[Encoded, Encoded]:
-    """A prompt and its negative, of the same length.
+) -> tuple[EncodedPrompt, EncodedPrompt]:
+    """Compile a prompt and its negative to the same length.
 
     With `zero_negative` (what SDXL's `force_zeros_for_empty_prompt` asks for) an empty negative is zeros.
     """
     import torch
 
-    plan = _plan(encoders, prompt, embeddings)
+    plan = _plan_chunks(encoders, prompt, embeddings)
     if zero_negative and not negative.strip():
-        positive = _forward(encoders, plan, embeddings)
+        positive = _encode_chunks(encoders, plan, embeddings)
         pooled = None if positive.pooled is None else torch.zeros_like(positive.pooled)
         return positive, replace(positive, hidden=torch.zeros_like(positive.hidden), pooled=pooled)
-    negative_plan = _plan(encoders, negative, embeddings)
+    negative_plan = _plan_chunks(encoders, negative, embeddings)
     count = max(len(part) for part in [*plan, *negative_plan])
-    return _forward(encoders, plan, embeddings, count), _forward(encoders, negative_plan, embeddings, count)
+    return _encode_chunks(encoders, plan, embeddings, count), _encode_chunks(encoders, negative_plan, embeddings, count)
 
 
-def _plan(encoders: Sequence[Encoder], prompt: str, embeddings: Sequence[Embedding]) -> list[list[Chunk]]:
-    """The chunks for each encoder. Their numbers may differ, since each tokenizer cuts words its own way."""
-    counts = {embedding.token: embedding.count for embedding in embeddings}
+def _plan_chunks(encoders: Sequence[Encoder], prompt: str, embeddings: Sequence[Embedding]) -> list[list[Chunk]]:
+    """Return the chunks for each encoder; their numbers may differ, since each tokenizer splits words its own way."""
+    counts = {embedding.token: embedding.vector_count for embedding in embeddings}
     if len(counts) < len(embeddings):
         raise UserError(f"two embeddings have the same token among {', '.join(counts)}; rename one of them")
-    return [chunks(prompt, encoder.tokenizer, counts) for encoder in encoders]
+    return [split_into_chunks(prompt, encoder.tokenizer, counts) for encoder in encoders]
 
 
-def _forward(
+def _encode_chunks(
     encoders: Sequence[Encoder], plan: list[list[Chunk]], embeddings: Sequence[Embedding], min_chunks: int = 1
-) -> Encoded:
-    """Each chunk goes through alone: within a batch its bits would depend on how many neighbours it has."""
+) -> EncodedPrompt:
+    """Encode each chunk alone: in a batch, its bits would depend on the size of the batch."""
     import torch
 
     count = max(min_chunks, *(len(part) for part in plan))
     features, pooled = [], None
     with torch.no_grad():
-        for place, (encoder, part) in enumerate(zip(encoders, plan, strict=True)):
-            padded = part + chunks("", encoder.tokenizer, {}) * (count - len(part))
-            vectors = {embedding.token: _table(embedding, place, encoders) for embedding in embeddings}
-            results = [embed(encoder, [chunk], vectors) for chunk in padded]
+        for index, (encoder, part) in enumerate(zip(encoders, plan, strict=True)):
+            padded = part + split_into_chunks("", encoder.tokenizer, {}) * (count - len(part))
+            vectors = {embedding.token: _table_for_encoder(embedding, index, encoders) for embedding in embeddings}
+            results = [embed_chunks(encoder, [chunk], vectors) for chunk in padded]
             features.append(
-                torch.cat([_weigh(hidden, c.weights) for c, (hidden, _) in zip(padded, results, strict=True)], 1)
+                torch.cat(
+                    [_apply_weights(hidden, c.weights) for c, (hidden, _) in zip(padded, results, strict=True)], 1
+                )
             )
             pooled = results[0][1] if encoder.projected else pooled
-    return Encoded(torch.cat(features, dim=-1), pooled, count)
+    return EncodedPrompt(torch.cat(features, dim=-1), pooled, count)
 
 
-def _table(embedding: Embedding, place: int, encoders: Sequence[Encoder]) -> torch.Tensor:
-    """The embedding's vectors for one of the encoders."""
-    tables, width = embedding.vectors, encoders[place].width
-    if len(tables) == len(encoders) and tables[place].shape[1] == width:
-        return tables[place]
-    # The refiner has only SDXL's second encoder, which is told by its width.
+def _table_for_encoder(embedding: Embedding, index: int, encoders: Sequence[Encoder]) -> torch.Tensor:
+    """Return the embedding's vectors for one of the encoders."""
+    tables, width = embedding.vectors, encoders[index].embedding_width
+    if len(tables) == len(encoders) and tables[index].shape[1] == width:
+        return tables[index]
+    # The refiner has only SDXL's second encoder, which is recognised by its width.
     fitting = [table for table in tables if table.shape[1] == width]
-    if len(encoders) < len(tables) and encoders[place].penultimate and len(fitting) == 1:
+    if len(encoders) < len(tables) and encoders[index].penultimate and len(fitting) == 1:
         return fitting[0]
     has = ", ".join(str(table.shape[1]) for table in tables)
-    wants = ", ".join(str(encoder.width) for encoder in encoders)
+    wants = ", ".join(str(encoder.embedding_width) for encoder in encoders)
     raise UserError(f"{embedding.token} was learned for encoders of width {has}, but this model's are {wants}")
 
 
-def _weigh(hidden: torch.Tensor, weights: Sequence[float]) -> torch.Tensor:
+def _apply_weights(hidden: torch.Tensor, weights: Sequence[float]) -> torch.Tensor:
     """Multiply each position by its weight and restore the chunk's mean, as A1111 does."""
     import torch
 
@@ -288,7 +293,7 @@ def _weigh(hidden: torch.Tensor, weights: Sequence[float]) -> torch.Tensor:
     exact = hidden.float()
     weighted = exact * torch.tensor(weights, device=hidden.device)[None, :, None]
     before, after = exact.mean(), weighted.mean()
-    # A mean that is only rounding noise says nothing about the strength: restoring it would multiply by anything.
+    # A mean that is only rounding noise must not be restored: the factor would be arbitrary.
     if before.abs() > 1e-4 * exact.abs().mean() and after.abs() > 1e-4 * weighted.abs().mean():
         weighted = weighted * (before / after)
     return weighted.to(hidden.dtype)

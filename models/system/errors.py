@@ -1,8 +1,8 @@
-"""The one exception whose text is meant for the person at the keyboard."""
+"""The only exception whose text is meant for the user."""
 
 
 class UserError(ValueError):
-    """Something the user can mend. The message is one sentence: what is wrong, where, and what to do.
+    """A problem that the user can fix. The message is one sentence: what is wrong, where, and what to do.
 
-    The command line prints it and exits; every other exception is a bug of ours and keeps its traceback.
+    The command line prints it and exits; every other exception is a bug in restage and keeps its traceback.
     """

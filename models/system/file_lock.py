@@ -1,4 +1,4 @@
-"""A lock that only a living process holds: the system lets go of it when the process ends, however it ends."""
+"""A file lock that the operating system releases when the process ends, however it ends."""
 
 from __future__ import annotations
 
@@ -18,81 +18,81 @@ if sys.platform == "win32":
 else:
     import fcntl
 
-TRIES, PAUSE = 5, 0.1  # who only looks whether it is held holds it for a moment too
+MAX_TRIES, PAUSE_SECONDS = 5, 0.1  # a process that only checks the lock holds it for a moment too
 
 
-class HeldError(Exception):
-    """Somebody else holds it; `said` is what they wrote about themselves."""
+class LockHeldError(Exception):
+    """Another process holds the lock; `holder` is what it wrote about itself."""
 
-    def __init__(self, said: Mapping[str, str]) -> None:
+    def __init__(self, holder: Mapping[str, str]) -> None:
         super().__init__("held")
-        self.said = said
+        self.holder = holder
 
 
 @contextmanager
-def hold(path: Path, said: Mapping[str, str]) -> Iterator[None]:
-    """Hold the lock meanwhile. The file stays: taking it away would let two hold locks of the same name."""
-    with _opened(path) as file:
-        if not _take_patiently(file):
-            raise HeldError(_read(path))
-        _sign(file, path, {"pid": str(os.getpid()), **said})
+def hold_lock(path: Path, record: Mapping[str, str]) -> Iterator[None]:
+    """Hold the lock within the block. The file stays: without it, two processes could hold locks of the same name."""
+    with _open_file(path) as file:
+        if not _lock_patiently(file):
+            raise LockHeldError(_read_record(path))
+        _write_record(file, path, {"pid": str(os.getpid()), **record})
         try:
             yield
         finally:
             file.truncate(0)
 
 
-def _opened(path: Path) -> IO[str]:
+def _open_file(path: Path) -> IO[str]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         return path.open("a+", encoding="utf-8")
     except OSError as error:
-        raise _unwritable(path, error) from None
+        raise _unwritable_error(path, error) from None
 
 
-def _sign(file: IO[str], path: Path, said: Mapping[str, str]) -> None:
+def _write_record(file: IO[str], path: Path, record: Mapping[str, str]) -> None:
     try:
         file.truncate(0)
-        json.dump(said, file)
+        json.dump(record, file)
         file.flush()
     except OSError as error:
-        raise _unwritable(path, error) from None
+        raise _unwritable_error(path, error) from None
 
 
-def _unwritable(path: Path, error: OSError) -> UserError:
-    why = (error.strerror or str(error)).lower()
-    return UserError(f"{path} cannot be written ({why}): free space, check the rights, or set storage.studio")
+def _unwritable_error(path: Path, error: OSError) -> UserError:
+    reason = (error.strerror or str(error)).lower()
+    return UserError(f"{path} cannot be written ({reason}): free space, check the rights, or set storage.studio")
 
 
-def holder(path: Path) -> Mapping[str, str] | None:
-    """What the process wrote that holds the lock; None where nobody does."""
+def lock_holder(path: Path) -> Mapping[str, str] | None:
+    """Return what the process that holds the lock wrote, or None if no process holds it."""
     if not path.is_file():
         return None
-    with path.open(encoding="utf-8") as file:  # looking works where nothing can be written, too
-        return None if _take(file) else _read(path)
+    with path.open(encoding="utf-8") as file:  # read only, so it also works on a read-only disk
+        return None if _try_lock(file) else _read_record(path)
 
 
-def _read(path: Path) -> Mapping[str, str]:
-    """Empty while its holder has yet to write."""
+def _read_record(path: Path) -> Mapping[str, str]:
+    """Return the holder's record; empty if the holder has not written it yet."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        record = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return record if isinstance(record, dict) else {}
 
 
-def _take_patiently(file: IO[str]) -> bool:
-    for _ in range(TRIES):
-        if _take(file):
+def _lock_patiently(file: IO[str]) -> bool:
+    for _ in range(MAX_TRIES):
+        if _try_lock(file):
             return True
-        time.sleep(PAUSE)
+        time.sleep(PAUSE_SECONDS)
     return False
 
 
-def _take(file: IO[str]) -> bool:
+def _try_lock(file: IO[str]) -> bool:
     try:
         if sys.platform == "win32":
-            file.seek(1 << 20)  # far behind what is written there, so that others can read it
+            file.seek(1 << 20)  # far behind the record, so that other processes can read it
             msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
         else:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

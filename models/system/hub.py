@@ -1,23 +1,23 @@
-"""Whether the hub can be reached, found out with one knock: its own client would try for half a minute."""
+"""Checks with one request whether the hub can be reached: its own client would try for half a minute."""
 
 import urllib.error
 import urllib.request
 from contextlib import suppress
 
-PATIENCE = 10.0  # seconds
+TIMEOUT_SECONDS = 10.0  # seconds
 
 
-def reachable() -> bool:
+def is_reachable() -> bool:
     from huggingface_hub import constants
     from huggingface_hub.utils import logging
 
-    logging.set_verbosity_error()  # one sentence is ours to say; its lines on every retry would scroll past it
+    logging.set_verbosity_error()  # our one sentence is enough; its client would print a line for every retry
     if constants.HF_HUB_OFFLINE:
         return False
     knock = urllib.request.Request(constants.ENDPOINT, method="HEAD")
     try:
-        with suppress(urllib.error.HTTPError):  # that is an answer too
-            urllib.request.urlopen(knock, timeout=PATIENCE).close()
+        with suppress(urllib.error.HTTPError):  # an HTTP error is an answer too
+            urllib.request.urlopen(knock, timeout=TIMEOUT_SECONDS).close()
     except (OSError, ValueError):
         return False
     return True

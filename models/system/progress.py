@@ -1,4 +1,4 @@
-"""A calm terminal: one live bar with an ETA for the long thing under way; plain, rare lines where nobody watches."""
+"""Shows progress: one live bar with an ETA in a terminal, and a plain line now and then in a log."""
 
 import sys
 import time
@@ -6,28 +6,28 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
-PLAIN_EVERY = 15.0  # seconds between lines in a log
+PLAIN_EVERY_SECONDS = 15.0  # between lines in a log
 
 
 class Advance(Protocol):
-    """Tells how many steps were just done, and what else is worth saying about the last of them."""
+    """Reports how many steps have just been done, with an optional note about the last one."""
 
     def __call__(self, count: int, note: str = "", /) -> None: ...
 
 
 @contextmanager
-def bar(title: str, total: int, unit: str = "", done: int = 0) -> Iterator[Advance]:
-    """Show how far `total` steps have come, `done` of them before. Call what this yields with the number just done."""
+def show_progress(title: str, total: int, unit: str = "", done: int = 0) -> Iterator[Advance]:
+    """Show the progress of `total` steps, `done` of them before. Call the yielded function after every few steps."""
     if total <= 0:
         yield lambda _, note="": None
         return
-    with (_live if sys.stderr.isatty() else _plain)(title, total, unit, done) as advance:
+    with (_show_live if sys.stderr.isatty() else _show_plain)(title, total, unit, done) as advance:
         yield advance
 
 
 @contextmanager
-def waiting(title: str) -> Iterator[None]:
-    """While something of unknown length is under way, such as loading a model: a spinner, or nothing in a log."""
+def show_spinner(title: str) -> Iterator[None]:
+    """Show a spinner during work of unknown length, such as loading a model; print nothing in a log."""
     if not sys.stderr.isatty():
         yield
         return
@@ -39,7 +39,7 @@ def waiting(title: str) -> Iterator[None]:
 
 
 @contextmanager
-def _live(title: str, total: int, unit: str, before: int) -> Iterator[Advance]:
+def _show_live(title: str, total: int, unit: str, before: int) -> Iterator[Advance]:
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -73,25 +73,29 @@ def _live(title: str, total: int, unit: str, before: int) -> Iterator[Advance]:
 
 
 @contextmanager
-def _plain(title: str, total: int, unit: str, before: int) -> Iterator[Advance]:
+def _show_plain(title: str, total: int, unit: str, before: int) -> Iterator[Advance]:
     begun = last = time.monotonic()
-    done = before
+    count_done = before
     say = f"{title}: {{}}/{total} {unit}".rstrip()
 
     def advance(count: int, note: str = "", /) -> None:
-        nonlocal done, last
-        done += count
+        nonlocal count_done, last
+        count_done += count
         now = time.monotonic()
-        if now - last >= PLAIN_EVERY and done < total:
+        if now - last >= PLAIN_EVERY_SECONDS and count_done < total:
             last = now
-            left = (now - begun) / (done - before) * (total - done) if done > before else 0
-            print(f"{say.format(done)}, {_clock(left)} left{f', {note}' if note else ''}", file=sys.stderr, flush=True)
+            remaining = (now - begun) / (count_done - before) * (total - count_done) if count_done > before else 0
+            print(
+                f"{say.format(count_done)}, {_format_time(remaining)} left{f', {note}' if note else ''}",
+                file=sys.stderr,
+                flush=True,
+            )
 
     yield advance
-    print(f"{say.format(done)} in {_clock(time.monotonic() - begun)}", file=sys.stderr, flush=True)
+    print(f"{say.format(count_done)} in {_format_time(time.monotonic() - begun)}", file=sys.stderr, flush=True)
 
 
-def _clock(seconds: float) -> str:
+def _format_time(seconds: float) -> str:
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"

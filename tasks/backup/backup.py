@@ -20,160 +20,169 @@ from typing import IO
 from sqlalchemy import Connection
 
 from models.system.errors import UserError
-from models.system.files import is_there, write
-from models.system.progress import bar
+from models.system.files import path_exists, write_file
+from models.system.progress import show_progress
 from tasks.backup import archive, contents, rows
 from tasks.backup.archive import FORMAT, LIST
-from tasks.backup.contents import LEFT, READ, SETTINGS, STUDIO, at
-from tasks.store.store import FILE, Store, instant
+from tasks.backup.contents import EXCLUDED_FOLDERS, READ_ERROR, SETTINGS, STUDIO, os_errors_about
+from tasks.store.store import FILE, Store, utc_text
 
-__all__ = ["LEFT", "Summary", "backup", "restore"]
+__all__ = ["EXCLUDED_FOLDERS", "BackupSummary", "restore_backup", "write_backup"]
 
-BLOCK = 1 << 20
+BLOCK_BYTES = 1 << 20
 # What systems answer where a file cannot have two names: FAT, some network folders, some phones.
 NO_LINKS = (errno.EPERM, errno.EACCES, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK)
 
 
 @dataclass(frozen=True)
-class Summary:
+class BackupSummary:
     files: int
     rows: int
     size: int
-    kept: Path | None = None
+    replaced: Path | None = None
     """Where what was replaced lies now."""
 
 
-def backup(file: Path, store: Store, studio: Path, project: Path, settings: Path | None = None) -> Summary:
-    """Write everything into a new file: the studio, and of the project's folder settings and personas.
+def write_backup(file: Path, store: Store, studio: Path, project: Path, settings: Path | None = None) -> BackupSummary:
+    """Write everything into a new file: the studio, and the settings and personas of the project's folder.
 
-    `settings` is the settings file in force, where it is another than the project's settings.toml.
+    `settings` is the settings file in force, if it is not the project's settings.toml.
     """
-    if is_there(file):
-        raise _taken(file)
-    settings = _settings(settings or project / SETTINGS)
-    with _whole(file) as half:
+    if path_exists(file):
+        raise _name_taken_error(file)
+    settings = _settings_file(settings or project / SETTINGS)
+    with _complete_file(file) as half:
         # Pointers, then rows, then the list: what each of them names was on disk before it, and stays there.
-        held = contents.pointers(studio)
-        held[FILE], count = rows.out(store)
-        found = contents.files(studio, project, settings)
+        pointers = contents.read_pointers(studio)
+        pointers[FILE], count = rows.export_rows(store)
+        files = contents.list_files(studio, project, settings)
         # In the archive pointers stand last, so that what comes back before them is what they name.
-        names = [*(name for name in found if name not in held), *held]
+        names = [*(name for name in files if name not in pointers), *pointers]
         hashes: dict[str, str] = {}
-        with zipfile.ZipFile(half, "w", zipfile.ZIP_STORED) as made, bar("backup", len(names), "files") as advance:
+        with (
+            zipfile.ZipFile(half, "w", zipfile.ZIP_STORED) as zip_file,
+            show_progress("backup", len(names), "files") as advance,
+        ):
             for name in names:
-                digest = _put(made, name, held[name]) if name in held else _add(made, name, found[name])
+                digest = (
+                    _add_data(zip_file, name, pointers[name])
+                    if name in pointers
+                    else _add_file(zip_file, name, files[name])
+                )
                 hashes |= {name: digest} if digest else {}
                 advance(1)
             head = {
                 "format": FORMAT,
-                "made_at": instant(store.clock()),
+                "made_at": utc_text(store.clock()),
                 "rows": count,
                 "settings": settings.name,
                 "files": hashes,
             }
-            made.writestr(LIST, json.dumps(head, indent=1))
-    return Summary(len(hashes) - 1, count, file.stat().st_size)
+            zip_file.writestr(LIST, json.dumps(head, indent=1))
+    return BackupSummary(len(hashes) - 1, count, file.stat().st_size)
 
 
-def restore(
+def restore_backup(
     file: Path,
     store: Store,
     studio: Path,
     project: Path,
     replace: bool = False,
     after: Callable[[Connection], None] = lambda _: None,
-) -> Summary:
-    """Put a backup back. What is there and differs is a reason to stop or, with `replace`, is moved to `studio/replaced`.
+) -> BackupSummary:
+    """Restore a backup. Files that exist and differ stop it or, with `replace`, are moved to `studio/replaced`.
 
-    Settings and personas come back only where they are missing. Stopped at any moment, the same call finishes it: the rows
-    come last, all at once, with what `after` does to them.
+    Settings and personas are restored only where they are missing. After an interruption the same call finishes the work:
+    the rows come last, in one transaction, together with the changes that `after` makes to them.
     """
-    with archive.opened(file) as source:
-        wanted = source.check(studio, project)
-        there = [name for name, place in wanted.items() if name.startswith(f"{STUDIO}/") and is_there(place)]
-        other = [name for name in there if _hash(wanted[name]) != source.files[name]]
-        has_rows = rows.are_there(store)
-        if (other or has_rows) and not replace:
-            what = f"{other[0]} differs from the backup's" if other else "the store holds posts or words already"
+    with archive.open_archive(file) as source:
+        places = source.check_files(studio, project)
+        existing = [name for name, place in places.items() if name.startswith(f"{STUDIO}/") and path_exists(place)]
+        different = [name for name in existing if _file_hash(places[name]) != source.files[name]]
+        has_rows = rows.has_rows(store)
+        if (different or has_rows) and not replace:
+            reason = (
+                f"{different[0]} differs from the backup's" if different else "the store holds posts or words already"
+            )
             raise UserError(
-                f"{what}: restore into an empty studio, or give --replace, which moves what differs to"
+                f"{reason}: restore into an empty studio, or give --replace, which moves what differs to"
                 f" {studio / 'replaced'}"
             )
-        kept = studio / "replaced" / f"{store.clock():%Y-%m-%dT%H-%M-%S}" if other or has_rows else None
-        if kept and has_rows:
-            write(kept / FILE, rows.out(store)[0])
-        with bar("restore", len(wanted), "files") as advance:
-            for name, place in wanted.items():
-                if kept and name in other:
-                    _move(place, kept / name)
-                if not is_there(place):
-                    write(place, source.read(name))
+        replaced = studio / "replaced" / f"{store.clock():%Y-%m-%dT%H-%M-%S}" if different or has_rows else None
+        if replaced and has_rows:
+            write_file(replaced / FILE, rows.export_rows(store)[0])
+        with show_progress("restore", len(places), "files") as advance:
+            for name, place in places.items():
+                if replaced and name in different:
+                    _move_away(place, replaced / name)
+                if not path_exists(place):
+                    write_file(place, source.read_file(name))
                 advance(1)
-        count = rows.put_back(source.read(FILE), store, after)
-    return Summary(len(wanted), count, file.stat().st_size, kept)
+        count = rows.import_rows(source.read_file(FILE), store, after)
+    return BackupSummary(len(places), count, file.stat().st_size, replaced)
 
 
-def _settings(file: Path) -> Path:
-    """The file itself, whose folder is the project's, however it was named."""
+def _settings_file(file: Path) -> Path:
+    """Return the path of the settings file itself, with links resolved: its folder is the project's folder."""
     file = file.resolve()
     if not contents.may_be_settings(file.name):
         raise UserError(f"the settings file {file} has a name that no backup holds: give it one that ends in .toml")
     return file
 
 
-def _put(made: zipfile.ZipFile, name: str, data: bytes) -> str:
-    made.writestr(name, data)
+def _add_data(zip_file: zipfile.ZipFile, name: str, data: bytes) -> str:
+    zip_file.writestr(name, data)
     return hashlib.sha256(data).hexdigest()
 
 
-def _add(made: zipfile.ZipFile, name: str, path: Path) -> str:
-    """Copy a file as it is now, and say the hash of that; one that is gone meanwhile was somebody's to take away."""
-    with at(path, *READ):
+def _add_file(zip_file: zipfile.ZipFile, name: str, path: Path) -> str:
+    """Copy a file as it is now and return the hash of what was copied; return an empty text where it was deleted meanwhile."""
+    with os_errors_about(path, *READ_ERROR):
         try:
             info = zipfile.ZipInfo.from_file(path, name, strict_timestamps=False)
             source = path.open("rb")
         except FileNotFoundError:
             return ""
     digest = hashlib.sha256()
-    with source, made.open(info, "w", force_zip64=True) as target:
-        for block in _blocks(source, path):
+    with source, zip_file.open(info, "w", force_zip64=True) as target:
+        for block in _read_blocks(source, path):
             digest.update(block)
             target.write(block)
     return digest.hexdigest()
 
 
-def _blocks(source: IO[bytes], path: Path) -> Iterator[bytes]:
-    """What goes wrong here is of what is read, and not of what is written."""
-    with at(path, *READ):
-        while block := source.read(BLOCK):
+def _read_blocks(source: IO[bytes], path: Path) -> Iterator[bytes]:
+    """Read a file block by block and report errors as errors of reading it, not of writing the backup."""
+    with os_errors_about(path, *READ_ERROR):
+        while block := source.read(BLOCK_BYTES):
             yield block
 
 
 @contextmanager
-def _whole(file: Path) -> Iterator[Path]:
-    """A file to fill, which gets its name once it is complete."""
+def _complete_file(file: Path) -> Iterator[Path]:
+    """Give a temporary file to fill, and rename it once it is complete."""
     half = file.with_name(f".{file.name}.{os.getpid()}.part")
-    with at(file, "written", "free space, or choose another place"):
+    with os_errors_about(file, "written", "free space, or choose another place"):
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
             yield half
-            with half.open("rb+") as made:
-                os.fsync(made.fileno())
-            _name(half, file)
+            with half.open("rb+") as handle:
+                os.fsync(handle.fileno())
+            _name_finished(half, file)
         finally:
             half.unlink(missing_ok=True)
 
 
-def _name(half: Path, file: Path) -> None:
-    """A file that came under this name meanwhile stays."""
+def _name_finished(half: Path, file: Path) -> None:
+    """Give the finished file its name; a file that appeared under this name meanwhile is kept."""
     try:
         os.link(half, file)
     except FileExistsError:
-        raise _taken(file) from None
+        raise _name_taken_error(file) from None
     except OSError as error:
         if error.errno not in NO_LINKS:
             raise
-        _claim(half, file)
+        _claim_name(half, file)
     half.unlink(missing_ok=True)
     if os.name == "posix":  # the name itself must survive a power cut
         handle = os.open(file.parent, os.O_RDONLY)
@@ -183,12 +192,12 @@ def _name(half: Path, file: Path) -> None:
             os.close(handle)
 
 
-def _claim(half: Path, file: Path) -> None:
-    """Without links: an empty file of our own holds the name until the backup takes its place."""
+def _claim_name(half: Path, file: Path) -> None:
+    """Reserve the name with an empty file where links are not supported, then put the backup in its place."""
     try:
         file.open("xb").close()
     except FileExistsError:
-        raise _taken(file) from None
+        raise _name_taken_error(file) from None
     try:
         half.replace(file)
     except OSError:
@@ -196,18 +205,18 @@ def _claim(half: Path, file: Path) -> None:
         raise
 
 
-def _taken(file: Path) -> UserError:
+def _name_taken_error(file: Path) -> UserError:
     return UserError(f"{file} is there already: give another name, since a backup never replaces anything")
 
 
-def _hash(path: Path) -> str:
-    with at(path, *READ), path.open("rb") as file:
+def _file_hash(path: Path) -> str:
+    with os_errors_about(path, *READ_ERROR), path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _move(path: Path, to: Path) -> None:
-    """Also onto another disk, where it is copied whole before it is taken away here; of a link, what it leads to."""
-    with at(path, f"moved to {to}", "free space, or check the rights of both folders"):
+def _move_away(path: Path, to: Path) -> None:
+    """Move a file, also onto another disk: it is copied completely before it is deleted here. A link's target is copied."""
+    with os_errors_about(path, f"moved to {to}", "free space, or check the rights of both folders"):
         to.parent.mkdir(parents=True, exist_ok=True)
         if not path.is_symlink():
             try:
@@ -216,8 +225,8 @@ def _move(path: Path, to: Path) -> None:
             except OSError as error:
                 if error.errno != errno.EXDEV:
                     raise
-    with at(path, *READ):
+    with os_errors_about(path, *READ_ERROR):
         data = path.read_bytes()
-    write(to, data)
-    with at(path, "taken away", "check the rights of its folder"):
+    write_file(to, data)
+    with os_errors_about(path, "taken away", "check the rights of its folder"):
         path.unlink()

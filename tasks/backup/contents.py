@@ -20,74 +20,76 @@ from tasks.store.store import FILE
 
 STUDIO, PROJECT = "studio", "project"
 SETTINGS = "settings.toml"
-LEFT = ("accounts", "cache", "prefect", "replaced", "rehearsals")
+EXCLUDED_FOLDERS = ("accounts", "cache", "prefect", "replaced", "rehearsals")
 """Folders of the studio that no backup holds."""
 LOCK = f"{STUDIO}/serve.lock"
 """Says who serves here just now. Backups of before hold it, and it is never put back: somebody may hold it."""
 CURRENT, RECORD = "references/*/current.json", "trainings/*/*/training.json"
-POINTERS = re.compile("|".join(f"{STUDIO}/{each}".replace("*", "[^/]+") for each in (CURRENT, RECORD)))
-READ = "read", "check its rights and the disk"
-TRIES = 20  # a training writes a checkpoint every few seconds, and reading one takes milliseconds
+POINTERS = re.compile("|".join(f"{STUDIO}/{pattern}".replace("*", "[^/]+") for pattern in (CURRENT, RECORD)))
+READ_ERROR = "read", "check its rights and the disk"
+MAX_READS = 20  # a training writes a checkpoint every few seconds, and reading one takes milliseconds
 
 Key = tuple[int, int]
 
 
 def is_plain(name: str) -> bool:
-    """Whether it names something in the studio or in the project's folder, and nothing anywhere else."""
-    where, *parts = name.split("/")
-    return where in (STUDIO, PROJECT) and parts != [] and not any(_leads(part) for part in parts)
+    """Tell whether a name stands for something in the studio or the project's folder, and for nothing outside of them."""
+    root, *parts = name.split("/")
+    return root in (STUDIO, PROJECT) and parts != [] and not any(_leads_elsewhere(part) for part in parts)
 
 
-def belongs(name: str, settings: str = SETTINGS) -> bool:
-    """Whether a backup holds what has this name; `settings` is the name of the file that the command goes by."""
-    where, *parts = name.split("/")
+def is_backed_up(name: str, settings: str = SETTINGS) -> bool:
+    """Tell whether a backup holds the file of this name; `settings` is the name of the settings file in use."""
+    root, *parts = name.split("/")
     if not is_plain(name):
         return False
-    if where == STUDIO:
-        return parts[0] not in LEFT and not parts[0].startswith(FILE) and not any(map(_is_hidden, parts))
+    if root == STUDIO:
+        return parts[0] not in EXCLUDED_FOLDERS and not parts[0].startswith(FILE) and not any(map(_is_hidden, parts))
     if parts[0] == persona.FOLDER:
         return not _is_hidden(parts[-1])
     return len(parts) == 1 and (parts[0] == SETTINGS or (parts[0] == settings and may_be_settings(settings)))
 
 
 def may_be_settings(name: str) -> bool:
-    """Whether a settings file of that name comes back: `.env` and what shells read never do."""
+    """Tell whether a settings file of that name may be restored: `.env` and the files that shells read never are."""
     return not _is_hidden(name) or (name.endswith(".toml") and not name.startswith(".env"))
 
 
-def files(studio: Path, project: Path, settings: Path) -> dict[str, Path]:
-    """The files of a backup by their names in it: no secrets, nothing that comes back by itself, no halves, no pointers."""
-    closed = {key for each in (studio, project, secrets_dir(project)) if (key := _key(each))}
-    closed |= {key for each in LEFT if (key := _key(studio / each))}
+def list_files(studio: Path, project: Path, settings: Path) -> dict[str, Path]:
+    """List the files of a backup by their names in it: no secrets, caches, unfinished files or pointers."""
+    closed = {key for folder in (studio, project, secrets_dir(project)) if (key := _folder_key(folder))}
+    closed |= {key for name in EXCLUDED_FOLDERS if (key := _folder_key(studio / name))}
     prompts = project / persona.FOLDER
-    found = dict(_walk(studio, STUDIO, belongs, closed, set()))
-    found |= dict(_walk(prompts, f"{PROJECT}/{persona.FOLDER}", belongs, closed, set()))
-    own = {f"{PROJECT}/{each.name}": each for each in (project / SETTINGS, settings) if each.is_file()}
-    return {name: path for name, path in found.items() if name != LOCK and not POINTERS.fullmatch(name)} | own
+    files = dict(_walk_folder(studio, STUDIO, is_backed_up, closed, set()))
+    files |= dict(_walk_folder(prompts, f"{PROJECT}/{persona.FOLDER}", is_backed_up, closed, set()))
+    settings_files = {f"{PROJECT}/{file.name}": file for file in (project / SETTINGS, settings) if file.is_file()}
+    return {
+        name: path for name, path in files.items() if name != LOCK and not POINTERS.fullmatch(name)
+    } | settings_files
 
 
-def pointers(studio: Path) -> dict[str, bytes]:
-    """The pointers as they are now, each training's record together with the checkpoint that it names."""
-    found: dict[str, bytes] = {}
+def read_pointers(studio: Path) -> dict[str, bytes]:
+    """Read the pointers as they are now, each training's record together with the checkpoint that it names."""
+    pointers: dict[str, bytes] = {}
     for path in sorted(studio.glob(CURRENT)):
-        found[_name(path, studio)] = _bytes(path)
+        pointers[_name_in_backup(path, studio)] = _read_if_there(path)
     for path in sorted(studio.glob(RECORD)):
-        found |= {_name(each, studio): data for each, data in _training(path).items()}
-    return {name: data for name, data in found.items() if data and belongs(name)}
+        pointers |= {_name_in_backup(file, studio): data for file, data in _read_training(path).items()}
+    return {name: data for name, data in pointers.items() if data and is_backed_up(name)}
 
 
 @contextmanager
-def at(path: Path, cannot: str, remedy: str) -> Iterator[None]:
-    """Whatever the system refuses meanwhile, it refuses of this path."""
+def os_errors_about(path: Path, cannot: str, remedy: str) -> Iterator[None]:
+    """Turn any error of the operating system into a sentence about this path."""
     try:
         yield
     except OSError as error:
-        why = (error.strerror or str(error)).lower()
-        raise UserError(f"{path} cannot be {cannot} ({why}): {remedy}") from None
+        reason = (error.strerror or str(error)).lower()
+        raise UserError(f"{path} cannot be {cannot} ({reason}): {remedy}") from None
 
 
-def _leads(part: str) -> bool:
-    """Whether a part of a name may lead somewhere else than one folder down."""
+def _leads_elsewhere(part: str) -> bool:
+    """Tell whether a part of a name may lead somewhere else than one folder down."""
     return part in ("", ".", "..") or "\\" in part or "\0" in part
 
 
@@ -95,81 +97,81 @@ def _is_hidden(part: str) -> bool:
     return part.startswith(".")
 
 
-def _name(path: Path, studio: Path) -> str:
+def _name_in_backup(path: Path, studio: Path) -> str:
     return f"{STUDIO}/{path.relative_to(studio).as_posix()}"
 
 
-def _bytes(path: Path) -> bytes:
-    """Empty where it is gone meanwhile."""
-    with at(path, *READ):
+def _read_if_there(path: Path) -> bytes:
+    """Read a file; return nothing if it was deleted meanwhile."""
+    with os_errors_about(path, *READ_ERROR):
         try:
             return path.read_bytes()
         except FileNotFoundError:
             return b""
 
 
-def _training(path: Path) -> dict[Path, bytes]:
-    """A record and its checkpoint, which is taken away once a newer record names a newer one: then that is read."""
-    record = _bytes(path)
-    for _ in range(TRIES):
-        state = _state(record)
+def _read_training(path: Path) -> dict[Path, bytes]:
+    """Read a training's record and its checkpoint. If a newer record replaced both meanwhile, read the newer one."""
+    record = _read_if_there(path)
+    for _ in range(MAX_READS):
+        state = _checkpoint_name(record)
         if not state:
             return {path: record}
-        if data := _bytes(path.with_name(state)):
+        if data := _read_if_there(path.with_name(state)):
             return {path.with_name(state): data, path: record}
-        before, record = record, _bytes(path)
+        before, record = record, _read_if_there(path)
         if record == before:
             return {path: record}  # nobody is writing: it was missing before
     raise UserError(f"{path} changes faster than it can be read: make the backup again")
 
 
-def _state(record: bytes) -> str:
-    """The checkpoint that a training's record names; nothing where it names none, or says nothing that can be read."""
+def _checkpoint_name(record: bytes) -> str:
+    """Return the name of the checkpoint in a training's record, or an empty text if there is none that can be read."""
     try:
         state = json.loads(record)["state"]
     except (ValueError, TypeError, KeyError):
         return ""
-    return state if isinstance(state, str) and not _leads(state) and "/" not in state else ""
+    return state if isinstance(state, str) and not _leads_elsewhere(state) and "/" not in state else ""
 
 
-def _walk(
-    folder: Path, name: str, kept: Callable[[str], bool], closed: set[Key], seen: set[Key]
+def _walk_folder(
+    folder: Path, name: str, is_included: Callable[[str], bool], closed: set[Key], entered: set[Key]
 ) -> Iterator[tuple[str, Path]]:
-    """All files below, links followed. Each link's folder is entered once, so that no loop goes on, and no closed one."""
-    for each in _listed(folder):
-        path, below = Path(each.path), f"{name}/{each.name}"
-        if not kept(below):
+    """Yield all files below a folder. Links are followed, each folder once (so that loops end); closed ones are skipped."""
+    for entry in _list_folder(folder):
+        path, below = Path(entry.path), f"{name}/{entry.name}"
+        if not is_included(below):
             continue
-        with at(path, "read", "check its rights and where it leads"):
-            is_folder, is_file = each.is_dir(), each.is_file()
+        with os_errors_about(path, "read", "check its rights and where it leads"):
+            is_folder, is_file = entry.is_dir(), entry.is_file()
         if is_folder:
-            key = _key(path)
-            if key and key not in closed and not (each.is_symlink() and key in seen):
-                seen.add(key)
-                yield from _walk(path, below, kept, closed, seen)
+            key = _folder_key(path)
+            if key and key not in closed and not (entry.is_symlink() and key in entered):
+                entered.add(key)
+                yield from _walk_folder(path, below, is_included, closed, entered)
         elif is_file:
             yield below, path
-        elif each.is_symlink() and not path.exists():
+        elif entry.is_symlink() and not path.exists():
             raise UserError(
                 f"{path} leads to {path.readlink()}, which is not there: bring it back or take the link away"
             )
 
 
-def _listed(folder: Path) -> list[os.DirEntry[str]]:
-    """Sorted; a folder that is gone meanwhile was somebody's to take away."""
-    with at(folder, "read", "check its rights"):
+def _list_folder(folder: Path) -> list[os.DirEntry[str]]:
+    """List a folder's entries in order; a folder that was deleted meanwhile is empty."""
+    with os_errors_about(folder, "read", "check its rights"):
         try:
             with os.scandir(folder) as entries:
-                return sorted(entries, key=lambda each: each.name)
+                return sorted(entries, key=lambda entry: entry.name)
         except FileNotFoundError:
             return []
 
 
-def _key(folder: Path) -> Key | None:
-    """What folders are told apart by, whatever leads there."""
-    with at(folder, "read", "check its rights"):
+def _folder_key(folder: Path) -> Key | None:
+    """Return the device and inode that identify a folder, whatever path leads to it."""
+    with os_errors_about(folder, "read", "check its rights"):
         try:
-            found = folder.stat()
+            status = folder.stat()
         except FileNotFoundError:
             return None
-    return found.st_dev, found.st_ino
+    return status.st_dev, status.st_ino

@@ -9,38 +9,38 @@ from zoneinfo import ZoneInfo
 
 from models.system.errors import UserError
 from tasks.persona import persona as personas
-from tasks.settings.settings import Loaded
+from tasks.settings.settings import LoadedSettings
 
 
-class Times(NamedTuple):
-    """A schedule."""
+class CronSchedule(NamedTuple):
+    """A cron expression with its time zone."""
 
     cron: str
     timezone: str
 
-    def after(self, when: datetime) -> datetime | None:
-        """The next start."""
+    def next_start(self, when: datetime) -> datetime | None:
+        """Return the next start after a moment."""
         from cronsim import CronSim
 
         return next(CronSim(self.cron, when.astimezone(ZoneInfo(self.timezone))), None)
 
-    def superseded(self, scheduled: datetime, now: datetime) -> bool:
-        """Whether the start after this one is due as well: after an outage only the newest is worth making."""
-        following = self.after(scheduled)
+    def is_superseded(self, scheduled: datetime, now: datetime) -> bool:
+        """Tell whether the start after this one is due as well: after an outage only the newest run is made."""
+        following = self.next_start(scheduled)
         return following is not None and following <= now
 
 
-def daily(name: str, loaded: Loaded) -> Times:
-    """Of a persona. One whose file cannot be read starts at the usual time, and its run says what is wrong."""
+def daily_schedule(name: str, loaded: LoadedSettings) -> CronSchedule:
+    """Return a persona's schedule. If its file cannot be read, use the settings' schedule: the run will report the mistake."""
     usual = loaded.settings.schedule
     try:
-        own = personas.find(name, loaded.folder).schedule
+        schedule = personas.find_persona(name, loaded.folder).schedule
     except UserError:
-        return Times(usual.cron, usual.timezone)
-    return Times(own.cron or usual.cron, own.timezone or usual.timezone)
+        return CronSchedule(usual.cron, usual.timezone)
+    return CronSchedule(schedule.cron or usual.cron, schedule.timezone or usual.timezone)
 
 
-def upcoming(loaded: Loaded, now: datetime) -> Mapping[str, datetime]:
-    """The next daily run of each persona, the earliest first."""
-    found = {name: daily(name, loaded).after(now) for name in personas.names(loaded.folder)}
-    return dict(sorted(((name, when) for name, when in found.items() if when), key=lambda each: each[1]))
+def next_runs(loaded: LoadedSettings, now: datetime) -> Mapping[str, datetime]:
+    """Return the next daily run of each persona, the earliest first."""
+    starts = {name: daily_schedule(name, loaded).next_start(now) for name in personas.persona_names(loaded.folder)}
+    return dict(sorted(((name, start) for name, start in starts.items() if start), key=lambda item: item[1]))

@@ -7,7 +7,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 PAPER, INK, FAINT, CHOSEN, EMPTY = "#faf7f2", "#2b2622", "#8a8178", "#16787a", "#eee8df"
 GAP = 16
-LABEL, LINE, MOST_LINES = (
+LABEL, LINE, MAX_LINES = (
     208,
     18,
     5,
@@ -39,18 +39,18 @@ def contact_sheet(
     for index, picture in enumerate(pictures):
         x = GAP + index % columns * (cell + GAP)
         y = top + index // columns * (height + GAP)
-        fitted = _fit(picture, cell)
+        fitted = _fit_to_cell(picture, cell)
         if index < len(banners):
-            fitted = _bannered(fitted, banners[index])
+            fitted = _add_banner(fitted, banners[index])
         sheet.paste(fitted, (x + (cell - fitted.width) // 2, y + (cell - fitted.height) // 2))
         if index < len(banners) and not banners[index]:
             draw.rectangle((x - 4, y - 4, x + cell + 3, y + cell + 3), outline=CHOSEN, width=4)
         if index < len(captions):
-            _write(draw, captions[index], x, y + cell + 6, cell)
+            _write_caption(draw, captions[index], x, y + cell + 6, cell)
     return sheet
 
 
-def grid(
+def picture_grid(
     pictures: Sequence[Sequence[Image.Image | None]],
     rows: Sequence[str],
     columns: Sequence[str],
@@ -66,33 +66,33 @@ def grid(
     """
     assert rows and columns and len(pictures) == len(rows), "a grid needs a name for each row and column"
     assert all(len(row) == len(columns) for row in pictures), "a grid needs a picture or None in each cell"
-    fitted = [[picture and _fit(picture, cell) for picture in row] for row in pictures]
+    fitted = [[picture and _fit_to_cell(picture, cell) for picture in row] for row in pictures]
     sizes = [picture.size for row in fitted for picture in row if picture] or [(cell, cell)]
     wide, high = max(max(width for width, _ in sizes), cell // 2), max(max(height for _, height in sizes), cell // 2)
-    beside = [_wrapped(text, LABEL, max(1, high // LINE)) for text in rows]
-    above = [_wrapped(text, wide, MOST_LINES) for text in columns]
+    beside = [_wrap_text(text, LABEL, max(1, high // LINE)) for text in rows]
+    above = [_wrap_text(text, wide, MAX_LINES) for text in columns]
     room = LABEL + GAP if any(rows) else 0
-    heading = _wrapped(title, GAP + room + len(columns) * (wide + GAP) - 2 * GAP, 3, 24)
+    heading = _wrap_text(title, GAP + room + len(columns) * (wide + GAP) - 2 * GAP, 3, 24)
     top = GAP + 32 * len(heading) + 8 + max(map(len, above)) * LINE + 8
     sheet = Image.new("RGB", (GAP + room + len(columns) * (wide + GAP), top + len(rows) * (high + GAP)), PAPER)
     draw = ImageDraw.Draw(sheet)
-    _lay(draw, heading, GAP, GAP, 24, 32)
+    _draw_lines(draw, heading, GAP, GAP, 24, 32)
     for number, lines in enumerate(above):
         x = GAP + room + number * (wide + GAP)
-        _lay(draw, lines, x, top - 8 - len(lines) * LINE, colour=CHOSEN if number == marked_column else INK)
+        _draw_lines(draw, lines, x, top - 8 - len(lines) * LINE, colour=CHOSEN if number == marked_column else INK)
     for number, lines in enumerate(beside):
-        _lay(draw, lines, GAP, top + number * (high + GAP) + max(0, high - len(lines) * LINE) // 2)
-    for row, each in enumerate(fitted):
-        for column, picture in enumerate(each):
+        _draw_lines(draw, lines, GAP, top + number * (high + GAP) + max(0, high - len(lines) * LINE) // 2)
+    for row, cells in enumerate(fitted):
+        for column, picture in enumerate(cells):
             box = (GAP + room + column * (wide + GAP), top + row * (high + GAP), wide, high)
-            _place(sheet, draw, picture, box, (row, column) in marked)
+            _paste_cell(sheet, draw, picture, box, (row, column) in marked)
     if marked_column is not None:
         x, bottom = GAP + room + marked_column * (wide + GAP), top + len(rows) * (high + GAP) - GAP
         draw.rectangle((x - 7, top - 7, x + wide + 6, bottom + 6), outline=CHOSEN, width=4)
     return sheet
 
 
-def _place(
+def _paste_cell(
     sheet: Image.Image,
     draw: ImageDraw.ImageDraw,
     picture: Image.Image | None,
@@ -108,15 +108,15 @@ def _place(
         draw.rectangle((x - 4, y - 4, x + wide + 3, y + high + 3), outline=CHOSEN, width=4)
 
 
-def _lay(
+def _draw_lines(
     draw: ImageDraw.ImageDraw, lines: Sequence[str], x: int, y: int, size: int = 14, line: int = LINE, colour: str = INK
 ) -> None:
     for number, text in enumerate(lines):
         draw.text((x, y + number * line), text, fill=colour, font=ImageFont.load_default(size))
 
 
-def _wrapped(text: str, width: int, most: int, size: int = 14) -> list[str]:
-    """The text in lines of that width, at most so many; what does not fit ends in dots."""
+def _wrap_text(text: str, width: int, most: int, size: int = 14) -> list[str]:
+    """Wrap a text to a width, in at most so many lines; a text that does not fit ends in dots."""
     measure = ImageDraw.Draw(Image.new("RGB", (1, 1)))
     font = ImageFont.load_default(size)
 
@@ -125,7 +125,7 @@ def _wrapped(text: str, width: int, most: int, size: int = 14) -> list[str]:
 
     lines = []
     for part in filter(str.strip, text.split("\n")):
-        lines += _lines(" ".join(piece for word in part.split() for piece in _broken(word, fits)), fits)
+        lines += _fill_lines(" ".join(piece for word in part.split() for piece in _break_word(word, fits)), fits)
     if len(lines) > most:
         last = lines[most - 1]
         while last and not fits(f"{last}…"):
@@ -134,8 +134,8 @@ def _wrapped(text: str, width: int, most: int, size: int = 14) -> list[str]:
     return lines
 
 
-def _broken(word: str, fits: Callable[[str], bool]) -> list[str]:
-    """A word longer than a line in pieces that are not."""
+def _break_word(word: str, fits: Callable[[str], bool]) -> list[str]:
+    """Break a word that is longer than a line into pieces that fit."""
     pieces = [""]
     for letter in word:
         if pieces[-1] and not fits(pieces[-1] + letter):
@@ -144,14 +144,14 @@ def _broken(word: str, fits: Callable[[str], bool]) -> list[str]:
     return pieces
 
 
-def _bannered(picture: Image.Image, text: str) -> Image.Image:
-    """The picture, paled, with the text over its foot in as many lines as it takes."""
+def _add_banner(picture: Image.Image, text: str) -> Image.Image:
+    """Pale the picture and write the text across its foot, in as many lines as needed."""
     if not text:
         return picture
     pale = Image.blend(picture, Image.new("RGB", picture.size, PAPER), 0.35)
     font = ImageFont.load_default(13)
     draw = ImageDraw.Draw(pale, "RGBA")
-    lines = _lines(text, lambda words: draw.textlength(words, font=font) <= pale.width - 12)
+    lines = _fill_lines(text, lambda words: draw.textlength(words, font=font) <= pale.width - 12)
     height = 17 * len(lines) + 8
     draw.rectangle((0, pale.height - height, pale.width, pale.height), fill=(20, 16, 14, 215))
     for number, line in enumerate(lines):
@@ -159,7 +159,7 @@ def _bannered(picture: Image.Image, text: str) -> Image.Image:
     return pale
 
 
-def _lines(text: str, fits: Callable[[str], bool]) -> list[str]:
+def _fill_lines(text: str, fits: Callable[[str], bool]) -> list[str]:
     lines = [""]
     for word in text.split():
         longer = f"{lines[-1]} {word}".strip()
@@ -170,13 +170,13 @@ def _lines(text: str, fits: Callable[[str], bool]) -> list[str]:
     return lines
 
 
-def _fit(picture: Image.Image, cell: int) -> Image.Image:
+def _fit_to_cell(picture: Image.Image, cell: int) -> Image.Image:
     scale = cell / max(picture.size)
     size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
     return picture.convert("RGB").resize(size, Image.Resampling.LANCZOS)
 
 
-def _write(draw: ImageDraw.ImageDraw, caption: str, x: int, y: int, width: int) -> None:
+def _write_caption(draw: ImageDraw.ImageDraw, caption: str, x: int, y: int, width: int) -> None:
     font = ImageFont.load_default(14)
     for number, line in enumerate(caption.split("\n")):
         while line and draw.textlength(line, font=font) > width:

@@ -7,26 +7,26 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from models.system.errors import UserError
-from models.system.files import write
+from models.system.files import write_file
 from tasks.persona import persona
 
 
 @dataclass(frozen=True)
-class Example:
-    """Who the file is about until somebody says otherwise."""
+class StarterSubject:
+    """The subject of the file until somebody writes another."""
 
     class_word: str
     subject: str
     candidates: int = 0
 
 
-CRITTER = Example("fox", "a teal fox with a cream belly")
+CRITTER = StarterSubject("fox", "a teal fox with a cream belly")
 """What toybox knows how to draw."""
-PERSON = Example("woman", "a woman of forty with short red hair, freckles and green eyes", candidates=96)
+PERSON = StarterSubject("woman", "a woman of forty with short red hair, freckles and green eyes", candidates=96)
 """What SDXL draws from such words is many women: enough of them to tell the largest group that is one."""
 
 
-def example_for(model: str) -> Example:
+def starter_subject_for(model: str) -> StarterSubject:
     return CRITTER if model == "toybox" else PERSON
 
 
@@ -111,17 +111,17 @@ init = ""                  # a picture to start from: a file, from this one, or 
 """
 
 
-def write_new(name: str, folder: Path, example: Example = CRITTER) -> Path:
+def write_starter_file(name: str, folder: Path, example: StarterSubject = CRITTER) -> Path:
     """Write a persona file to start from."""
     try:
         persona.check_name(name)
     except ValueError as error:
         raise UserError(f"{name!r} cannot be the name of a persona: use {error}") from None
-    file = persona.file_of(name, folder)
+    file = persona.persona_file(name, folder)
     if file.exists():
         raise UserError(f"{file} exists already: choose another name, or edit that file")
     seed = int.from_bytes(hashlib.sha256(name.encode()).digest()[:2])
-    said = {"class_word": f'"{example.class_word}"', "subject": example.subject, "candidates": example.candidates}
-    text = TEMPLATE.format(name=name, seed=seed, **said)
-    write(file, text.encode())
+    values = {"class_word": f'"{example.class_word}"', "subject": example.subject, "candidates": example.candidates}
+    text = TEMPLATE.format(name=name, seed=seed, **values)
+    write_file(file, text.encode())
     return file

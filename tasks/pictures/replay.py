@@ -11,12 +11,12 @@ from PIL import Image
 from models.picture import environment, provenance
 from models.sdxl import locate, renderer
 from models.sdxl.pipeline import Options
-from models.sdxl.renderer import Model
+from models.sdxl.renderer import Renderer
 from models.system.errors import UserError
-from models.system.files import write
-from models.system.progress import bar, waiting
-from tasks.settings.sections import Models
-from tasks.settings.settings import Loaded
+from models.system.files import write_file
+from models.system.progress import show_progress, show_spinner
+from tasks.settings.sections import ModelSettings
+from tasks.settings.settings import LoadedSettings
 
 Verdict = Literal["identical", "different", "other environment"]
 
@@ -41,60 +41,64 @@ class Replay:
             return (
                 f"the same environment gave different pixels ({apart}): something outside the record decides the bits"
             )
-        found = "identical pixels" if self.identical_pixels else apart
-        return "made in a different environment, " + "\n  ".join([f"{found}:", *self.differences])
+        outcome = "identical pixels" if self.identical_pixels else apart
+        return "made in a different environment, " + "\n  ".join([f"{outcome}:", *self.differences])
 
 
-def replay(path: Path, loaded: Loaded) -> Replay:
+def replay_picture(path: Path, loaded: LoadedSettings) -> Replay:
     """Make the picture at `path` again, as nearly as this machine can in the environment of its record."""
-    image, record = provenance.read(path)
+    image, record = provenance.read_picture(path)
     provenance.check_pixels(path, image, record)
     memory = loaded.studio / "cache" / "hashes.json"
     shot = record.shot
-    config = loaded.place(loaded.settings.models.config)
-    source = locate.locate(loaded.place(shot.model.name), memory=memory, config=config)
-    vae = locate.locate_vae(loaded.place(shot.vae.name), memory, config) if shot.vae else None
-    with waiting(f"loading {source.ref.name}"):
-        model = renderer.load(source, replace(_as_recorded(record.environment, loaded.settings.models), vae=vae))
+    config = loaded.resolve_path(loaded.settings.models.config)
+    source = locate.locate_model(loaded.resolve_path(shot.model.name), memory=memory, config=config)
+    vae = locate.locate_vae(loaded.resolve_path(shot.vae.name), memory, config) if shot.vae else None
+    with show_spinner(f"loading {source.ref.name}"):
+        model = renderer.load_renderer(
+            source, replace(_as_recorded(record.environment, loaded.settings.models), vae=vae)
+        )
     moved = [
         f"{kind}: {then.name} {then.hash[:12]} -> {now.hash[:12]}"
         for kind, then, now in (("model", shot.model, source.ref), ("vae", shot.vae, vae.ref if vae else None))
         if then and now and then != now
     ]
-    present = shot.but(model=source.ref, vae=vae.ref if vae else None)
-    again = _one(model, present)
-    return _compare(image, again, [*moved, *environment.differences(record.environment, model.environment())])
+    present = shot.with_changes(model=source.ref, vae=vae.ref if vae else None)
+    again = _render_shot(model, present)
+    return _compare_pixels(
+        image, again, [*moved, *environment.list_differences(record.environment, model.describe_environment())]
+    )
 
 
-def _one(model: Model, shot: Any) -> Image.Image:
-    with bar("replay", shot.denoising_steps, "steps") as advance:
+def _render_shot(model: Renderer, shot: Any) -> Image.Image:
+    with show_progress("replay", shot.denoising_steps, "steps") as advance:
         return next(model.generate([shot], advance)).image
 
 
-def _as_recorded(environment: Mapping[str, Any], knobs: Models) -> Options:
-    """The options under which the picture was made; on another device, what the settings say for this one."""
+def _as_recorded(environment: Mapping[str, Any], knobs: ModelSettings) -> Options:
+    """Return the options under which the picture was made; on another device, those of the settings."""
     from models.picture.environment import device_name
-    from models.sdxl.pipeline import device_of
+    from models.sdxl.pipeline import resolve_device
 
     try:
-        device = device_of(str(environment.get("device")))
+        device = resolve_device(str(environment.get("device")))
     except UserError:
-        device = device_of(knobs.device)
-    there = environment.get("device") == device and environment.get("device_name") == device_name(device)
+        device = resolve_device(knobs.device)
+    is_same_device = environment.get("device") == device and environment.get("device_name") == device_name(device)
     return Options(
         device=device,
-        precision=environment.get("dtype", "auto") if there else knobs.precision,
-        memory=environment.get("memory", "none") if there else knobs.memory,
-        compile=environment.get("compile", "off") if there else knobs.compile,
+        precision=environment.get("dtype", "auto") if is_same_device else knobs.precision,
+        memory=environment.get("memory", "none") if is_same_device else knobs.memory,
+        compile=environment.get("compile", "off") if is_same_device else knobs.compile,
         batch_size=environment.get("batch_size", 1),
         threads=environment.get("threads", 0),
     )
 
 
-def _compare(then: Image.Image, now: Image.Image, differences: list[str]) -> Replay:
+def _compare_pixels(then: Image.Image, now: Image.Image, differences: list[str]) -> Replay:
     import numpy
 
-    before, after = (numpy.asarray(each.convert("RGB"), dtype=numpy.int16) for each in (then, now))
+    before, after = (numpy.asarray(image.convert("RGB"), dtype=numpy.int16) for image in (then, now))
     gap = numpy.abs(before - after)
     error = float((gap.astype(numpy.float64) ** 2).mean())
     same = error == 0
@@ -103,8 +107,8 @@ def _compare(then: Image.Image, now: Image.Image, differences: list[str]) -> Rep
     return Replay(verdict, tuple(differences), same, float(gap.any(axis=2).mean()), int(gap.max()), psnr, now)
 
 
-def save(result: Replay, path: Path) -> None:
-    """The picture made now, without a record: it is evidence of a comparison, not a picture of the studio."""
+def save_result(result: Replay, path: Path) -> None:
+    """Write the picture made now without a record: it is evidence of a comparison, not a picture of the studio."""
     buffer = io.BytesIO()
     result.image.save(buffer, "PNG")
-    write(path, buffer.getvalue())
+    write_file(path, buffer.getvalue())

@@ -1,4 +1,4 @@
-"""From a master picture to the JPEG that is approved and published: its exact size, its bytes, its label."""
+"""Turn a master picture into the JPEG that is approved and published: its exact size, its bytes, its label."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from pathlib import Path
 
 from PIL import Image, ImageFilter, ImageOps
 
-from models.picture.reading import open_picture, rgb
-from models.system.files import write
+from models.picture.reading import convert_to_rgb, open_picture
+from models.system.files import write_file
 from tasks.persona.calendar_section import Size
-from tasks.publishers.disclosure import jpeg
-from tasks.publishers.instagram_picture_rules import MOST_BYTES
-from tasks.settings.settings import Loaded
+from tasks.publishers.disclosure import encode_jpeg
+from tasks.publishers.instagram_picture_rules import MAX_JPEG_BYTES
+from tasks.settings.settings import LoadedSettings
 
 FOLDER = "ready"
 SIZES: Mapping[Size, tuple[int, int]] = {
@@ -24,23 +24,23 @@ SIZES: Mapping[Size, tuple[int, int]] = {
     "landscape": (1080, 566),
     "story": (1080, 1920),
 }
-"""Width and height of what is published; whatever is larger would be made smaller on arrival."""
+"""Width and height of the published JPEG; Instagram shrinks anything larger."""
 FILTERS = {
     "lanczos": Image.Resampling.LANCZOS,
     "bicubic": Image.Resampling.BICUBIC,
     "nearest": Image.Resampling.NEAREST,
-    "refine": Image.Resampling.LANCZOS,  # for what is still missing after the model's own pass
+    "refine": Image.Resampling.LANCZOS,  # for the rest after the model's own pass
 }
-ONE_SHAPE = (
+MAX_SQUARE_ONLY_SIDE = (
     256  # models at home at this side or below learned from squares alone: other shapes come out doubled or smeared
 )
-AREA_MOST = 1.02  # a picture of more pixels than a model was trained at repeats itself
-MOST_CROPPED = 0.25  # a centre crop that takes more than this takes heads off
-LEAST_QUALITY, QUALITY_STEP = 40, 4
+MAX_AREA_FACTOR = 1.02  # a picture of more pixels than a model was trained at repeats itself
+MAX_CROPPED_SHARE = 0.25  # a centre crop that takes more than this takes heads off
+MIN_QUALITY, QUALITY_STEP = 40, 4
 
 
 @dataclass(frozen=True)
-class Ready:
+class PublishedJpeg:
     """The JPEG of a post, as it is approved and published."""
 
     file: str
@@ -50,30 +50,30 @@ class Ready:
     height: int
 
 
-def ready(master: Path, size: Size, alt: str, loaded: Loaded) -> Ready:
+def make_jpeg(master: Path, size: Size, alt: str, loaded: LoadedSettings) -> PublishedJpeg:
     """Make the JPEG of a master picture. The same picture, size, text and settings give the same bytes, under one name."""
-    knobs = loaded.settings.pictures
+    settings = loaded.settings.pictures
     width, height = SIZES[size]
-    shaped = fitted(open_picture(master), (width, height), FILTERS[knobs.upscale])
-    data = within(lambda quality: jpeg(shaped, quality, alt), knobs.quality)
+    shaped = fit_picture(open_picture(master), (width, height), FILTERS[settings.upscale])
+    data = compress_to(lambda quality: encode_jpeg(shaped, quality, alt), settings.quality)
     digest = hashlib.sha256(data).hexdigest()
     path = loaded.studio / FOLDER / digest[:2] / f"{digest}.jpg"
-    if not _is_there(path, digest):
-        write(path, data)
-    return Ready(path.relative_to(loaded.studio).as_posix(), digest, width, height)
+    if not _is_intact(path, digest):
+        write_file(path, data)
+    return PublishedJpeg(path.relative_to(loaded.studio).as_posix(), digest, width, height)
 
 
 def render_size(size: Size, side: int) -> tuple[int, int]:
-    """The width and height at which a model at home at `side` makes such a picture best.
+    """Return the width and height at which a model trained at `side` renders such a picture best.
 
     Sides are multiples of a sixteenth of `side` (64 for SDXL, whose trained shapes these are), nearest in shape and then
-    in area. The centre crop that is left to do takes a few hundredths.
+    in area. The remaining centre crop takes a few hundredths.
     """
-    if side <= ONE_SHAPE:
+    if side <= MAX_SQUARE_ONLY_SIDE:
         return side, side
-    shape, step = _shape(size), max(8, side // 128 * 8)
+    shape, step = _aspect_ratio(size), max(8, side // 128 * 8)
     sides = range(step, 3 * side, step)
-    fitting = [(width, height) for width in sides for height in sides if width * height <= AREA_MOST * side**2]
+    fitting = [(width, height) for width in sides for height in sides if width * height <= MAX_AREA_FACTOR * side**2]
 
     def distance(pair: tuple[int, int]) -> float:
         width, height = pair
@@ -82,14 +82,14 @@ def render_size(size: Size, side: int) -> tuple[int, int]:
     return min(fitting, key=distance)
 
 
-def fitted(image: Image.Image, size: tuple[int, int], resample: Image.Resampling) -> Image.Image:
-    """The picture at exactly this size: cut at its centre, or whole before a blurred copy where a cut would take too much."""
-    plain = rgb(image)
+def fit_picture(image: Image.Image, size: tuple[int, int], resample: Image.Resampling) -> Image.Image:
+    """Fit the picture to exactly this size: cropped at the centre, or whole before a blurred copy if a crop takes too much."""
+    plain = convert_to_rgb(image)
     if plain.size == size:
         return plain
     cut = ImageOps.fit(plain, size, resample)
-    kept = min(plain.width / plain.height, size[0] / size[1]) / max(plain.width / plain.height, size[0] / size[1])
-    if 1 - kept <= MOST_CROPPED:
+    kept_share = min(plain.width / plain.height, size[0] / size[1]) / max(plain.width / plain.height, size[0] / size[1])
+    if 1 - kept_share <= MAX_CROPPED_SHARE:
         return cut
     whole = ImageOps.contain(plain, size, resample)
     ground = cut.filter(ImageFilter.GaussianBlur(min(size) / 20))
@@ -97,20 +97,20 @@ def fitted(image: Image.Image, size: tuple[int, int], resample: Image.Resampling
     return ground
 
 
-def within(make: Callable[[int], bytes], quality: int, most: int = MOST_BYTES) -> bytes:
-    """The bytes at this quality, or at the best lower one at which they are few enough."""
+def compress_to(make: Callable[[int], bytes], quality: int, most: int = MAX_JPEG_BYTES) -> bytes:
+    """Encode at this quality, or at the best lower quality that fits the byte limit."""
     data = make(quality)
-    while len(data) > most and quality > LEAST_QUALITY:
-        quality = max(LEAST_QUALITY, quality - QUALITY_STEP)
+    while len(data) > most and quality > MIN_QUALITY:
+        quality = max(MIN_QUALITY, quality - QUALITY_STEP)
         data = make(quality)
     return data
 
 
-def _shape(size: Size) -> float:
+def _aspect_ratio(size: Size) -> float:
     width, height = SIZES[size]
     return width / height
 
 
-def _is_there(path: Path, digest: str) -> bool:
-    """Whole, that is: a file that is not what its name says is made again."""
+def _is_intact(path: Path, digest: str) -> bool:
+    """Tell whether the file exists and its hash matches its name; a damaged file is written again."""
     return path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == digest

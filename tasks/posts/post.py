@@ -1,4 +1,4 @@
-"""A post as others see it: its content, its candidates, its approval and its history. What is done with it is in `posts`."""
+"""A post: its content, its candidates, its approval and its history. `post_store` and `review` change it."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from zoneinfo import ZoneInfo
 from models.system.errors import UserError
 from tasks.posts.states import State
 from tasks.publishers.base import Kind
-from tasks.store.store import instant
+from tasks.store.store import utc_text
 
 
 @dataclass(frozen=True)
-class Shown:
+class PostPicture:
     """One picture of a post, as it would go out."""
 
     picture: str
-    """The id of its shot; the master and its provenance are among the artifacts."""
+    """The id of its shot; the master and its provenance are among the picture files."""
     file: str
     """The JPEG, from the studio."""
     sha256: str
@@ -31,11 +31,11 @@ class Shown:
 
 
 @dataclass(frozen=True)
-class Content:
-    """All that people will see of a post, and where and when."""
+class PostContent:
+    """Everything people will see of a post, with its account and time."""
 
     kind: Kind
-    pictures: tuple[Shown, ...]
+    pictures: tuple[PostPicture, ...]
     caption: str
     """Without the hashtags."""
     hashtags: tuple[str, ...]
@@ -47,31 +47,31 @@ class Content:
 
     @property
     def text(self) -> str:
-        """Caption and hashtags as they stand under the picture."""
+        """Return caption and hashtags as they appear under the picture."""
         return "\n\n".join(part for part in (self.caption, " ".join(f"#{tag}" for tag in self.hashtags)) if part)
 
     @property
     def hash(self) -> str:
-        """Equal where exactly the same would go out. Where a file lies does not count, its bytes do."""
-        said = self.as_dict() | {"when": instant(self.when)}
-        said["pictures"] = [[each.sha256, each.alt] for each in self.pictures]
-        return hashlib.sha256(plain(said).encode()).hexdigest()
+        """Return a hash that is equal where exactly the same would be published. File paths do not count, their bytes do."""
+        values = self.as_dict() | {"when": utc_text(self.when)}
+        values["pictures"] = [[picture.sha256, picture.alt] for picture in self.pictures]
+        return hashlib.sha256(canonical_json(values).encode()).hexdigest()
 
     def as_dict(self) -> dict[str, Any]:
         zone = self.when.tzinfo.key if isinstance(self.when.tzinfo, ZoneInfo) else "UTC"
-        return asdict(self) | {"when": instant(self.when), "zone": zone}
+        return asdict(self) | {"when": utc_text(self.when), "zone": zone}
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Content:
-        given = dict(values)
-        when = datetime.fromisoformat(given.pop("when")).astimezone(ZoneInfo(given.pop("zone")))
-        pictures = tuple(Shown(**each) for each in given.pop("pictures"))
-        return cls(pictures=pictures, when=when, **given | {"hashtags": tuple(given["hashtags"])})
+    def from_dict(cls, values: Mapping[str, Any]) -> PostContent:
+        fields = dict(values)
+        due_at = datetime.fromisoformat(fields.pop("when")).astimezone(ZoneInfo(fields.pop("zone")))
+        pictures = tuple(PostPicture(**picture) for picture in fields.pop("pictures"))
+        return cls(pictures=pictures, when=due_at, **fields | {"hashtags": tuple(fields["hashtags"])})
 
 
 @dataclass(frozen=True)
-class Candidate:
-    """A picture that was made for a post, and what the gates said of it."""
+class PostCandidate:
+    """A picture rendered for a post, with the verdict of the gates."""
 
     number: int
     """From 0; its seed derives from it."""
@@ -79,7 +79,7 @@ class Candidate:
     """The id of its shot."""
     passed: bool
     reason: str
-    """Why it was dropped, or what speaks for it."""
+    """The reason for its rejection or acceptance."""
     scores: Mapping[str, float] = field(default_factory=dict)
     likeness: str = ""
     """Its perceptual hash, in hexadecimal."""
@@ -95,11 +95,11 @@ class Post:
     size: str
     state: State
     revision: int
-    content: Content
+    content: PostContent
     prompt: str
     embedding: str
     problem: str
-    """Of a draft, why there is no picture; of others, what went wrong last. Empty where all is well."""
+    """For a draft, why it has no picture; for others, the last error. Empty where all is well."""
     created_at: str
     changed_at: str
 
@@ -108,13 +108,13 @@ class Post:
 class Approval:
     revision: int
     hash: str
-    content: Content
+    content: PostContent
     by: str
     at: str
 
 
 @dataclass(frozen=True)
-class Event:
+class PostEvent:
     number: int
     at: str
     by: str
@@ -125,9 +125,9 @@ class Event:
 
 
 class ChangedError(UserError):
-    """Somebody else was quicker: what one looked at is not what there is now."""
+    """The post has changed since it was read: somebody else was quicker."""
 
 
-def plain(value: Any) -> str:
-    """As JSON, the same for the same value."""
+def canonical_json(value: Any) -> str:
+    """Return the value as JSON, with sorted keys so that equal values give equal texts."""
     return json.dumps(value, sort_keys=True, ensure_ascii=False)

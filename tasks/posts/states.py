@@ -1,4 +1,4 @@
-"""The life of a post: the states it can be in, and which may follow which."""
+"""The states of a post, and which state may follow which."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ NEXT: Mapping[State, tuple[State, ...]] = {
 """
 
 OPEN: tuple[State, ...] = ("draft", "awaiting review", "approved")
-"""Where a person may still change what would go out."""
+"""States in which a person may still change what would be published."""
 IN_FLIGHT: tuple[State, ...] = ("preparing", "uploaded", "committing")
 SETTLED: tuple[State, ...] = ("published", "rejected")
-TAKEN: tuple[State, ...] = (
+PICTURE_IN_USE: tuple[State, ...] = (
     "awaiting review",
     "approved",
     "preparing",
@@ -54,4 +54,4 @@ TAKEN: tuple[State, ...] = (
     "needs a person",
     "failed",
 )
-"""Where its picture counts as used, so that no other post should look the same."""
+"""States in which its picture counts as used, so that no other post should look the same."""

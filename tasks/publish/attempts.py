@@ -1,4 +1,4 @@
-"""How far the publication of a post's revision is: its upload id, what is prepared, what was seen, where it ended up."""
+"""Attempts to publish a revision of a post: its upload id, what is prepared, what lookups saw, where it was published."""
 
 from __future__ import annotations
 
@@ -12,40 +12,40 @@ from typing import Any
 from sqlalchemy import Connection, RowMapping, insert, select, update
 
 from tasks.clock import is_from_a_wrong_clock
-from tasks.posts.post import Post, plain
-from tasks.publishers.base import ALBUM, Before, Prepared, Receipt, upload_id_at
-from tasks.store.store import Store, instant
+from tasks.posts.post import Post, canonical_json
+from tasks.publishers.base import ALBUM_SIZES, BeforeCommit, PreparedUpload, Receipt, upload_id_at
+from tasks.store.store import Store, utc_text
 from tasks.store.tables import ATTEMPT, POST
 
-ROOM = ALBUM.stop
-"""Upload ids that belong to one post: its own, and one for each picture of an album."""
-SPREAD = timedelta(hours=1)
-"""Before a post is due, within which its upload id lies."""
+IDS_PER_POST = ALBUM_SIZES.stop
+"""Number of upload ids of one post: its own, and one for each picture of an album."""
+UPLOAD_ID_SPREAD = timedelta(hours=1)
+"""The time before a post is due from which its upload id is taken."""
 
 
 @dataclass(frozen=True)
-class Look:
-    """Somebody looked whether a post is out."""
+class LookupRecord:
+    """One lookup on the account whether a post is published."""
 
     at: str
     saw: str
-    """What there was to see, or why nothing could be seen."""
+    """The evidence, or why the lookup failed."""
     absent: bool
     first: bool = False
-    """Before anything was sent."""
+    """True if it was made before anything was sent."""
 
 
 @dataclass(frozen=True)
-class Attempt:
+class PublishAttempt:
     post: str
     revision: int
     publisher: str
     upload_id: str
     progress: Mapping[str, str] = field(default_factory=dict)
     parts: Mapping[str, str] | None = None
-    """Of what is prepared; None before."""
-    before: Before | None = None
-    looks: tuple[Look, ...] = ()
+    """The ids of the prepared upload; None before it is prepared."""
+    before: BeforeCommit | None = None
+    looks: tuple[LookupRecord, ...] = ()
     tries: int = 0
     next_at: str = ""
     error: str = ""
@@ -54,9 +54,9 @@ class Attempt:
     published_at: str = ""
 
     @property
-    def prepared(self) -> Prepared:
-        """What a look needs to know, even of a preparation that was never finished."""
-        return Prepared(self.upload_id, self.progress if self.parts is None else self.parts)
+    def prepared(self) -> PreparedUpload:
+        """Return what a lookup needs to know, even of an unfinished preparation."""
+        return PreparedUpload(self.upload_id, self.progress if self.parts is None else self.parts)
 
     @property
     def receipt(self) -> Receipt | None:
@@ -64,114 +64,114 @@ class Attempt:
 
     @property
     def looked_first(self) -> bool:
-        return any(each.first and each.absent for each in self.looks)
+        return any(lookup.first and lookup.absent for lookup in self.looks)
 
     def due(self, now: datetime, longest: timedelta) -> bool:
-        """Whether its time has come. One that lies further ahead than `longest` was written by a clock that was wrong."""
-        return not instant(now) < self.next_at <= instant(now + longest)
+        """Tell whether its next step is due. A time further ahead than `longest` was written by a wrong clock."""
+        return not utc_text(now) < self.next_at <= utc_text(now + longest)
 
 
-def get(connection: Connection, post: Post) -> Attempt | None:
-    """That of this revision."""
+def get(connection: Connection, post: Post) -> PublishAttempt | None:
+    """Return the attempt of this revision."""
     query = select(ATTEMPT).where(ATTEMPT.c.post == post.id, ATTEMPT.c.revision == post.revision)
     row = connection.execute(query).mappings().first()
-    return None if row is None else _attempt(row)
+    return None if row is None else _attempt_from_row(row)
 
 
-def attempts(store: Store, post: str) -> list[Attempt]:
-    """Those of all revisions of a post."""
+def attempts(store: Store, post: str) -> list[PublishAttempt]:
+    """List the attempts of all revisions of a post."""
     query = select(ATTEMPT).where(ATTEMPT.c.post == post).order_by(ATTEMPT.c.revision)
     with store.reading() as connection:
-        return [_attempt(row) for row in connection.execute(query).mappings()]
+        return [_attempt_from_row(row) for row in connection.execute(query).mappings()]
 
 
-def out_already(connection: Connection, post: Post) -> Attempt | None:
-    """The publication of another revision of the same post."""
+def published_revision(connection: Connection, post: Post) -> PublishAttempt | None:
+    """Return the attempt that published another revision of the same post."""
     query = select(ATTEMPT).where(ATTEMPT.c.post == post.id, ATTEMPT.c.published_at != "")
     row = connection.execute(query.where(ATTEMPT.c.revision != post.revision)).mappings().first()
-    return None if row is None else _attempt(row)
+    return None if row is None else _attempt_from_row(row)
 
 
-def begin(connection: Connection, post: Post, publisher: str) -> Attempt:
-    """One more try, of which the upload id is the first one's. Another publisher starts with nothing prepared."""
-    there = get(connection, post)
-    if there is None:
-        made = Attempt(post.id, post.revision, publisher, _mint(connection, post), tries=1)
-        connection.execute(insert(ATTEMPT).values(_row(made)))
-        return made
+def begin(connection: Connection, post: Post, publisher: str) -> PublishAttempt:
+    """Count one more try with the same upload id. With another publisher, nothing is prepared yet."""
+    existing = get(connection, post)
+    if existing is None:
+        attempt = PublishAttempt(post.id, post.revision, publisher, _new_upload_id(connection, post), tries=1)
+        connection.execute(insert(ATTEMPT).values(_attempt_row(attempt)))
+        return attempt
     fresh: dict[str, Any] = {"publisher": publisher, "progress": {}, "parts": None, "before": None, "looks": ()}
-    same = {} if there.publisher == publisher else fresh
-    return change(connection, there, tries=there.tries + 1, next_at="", **same)
+    same = {} if existing.publisher == publisher else fresh
+    return change(connection, existing, tries=existing.tries + 1, next_at="", **same)
 
 
-def change(connection: Connection, attempt: Attempt, **values: Any) -> Attempt:
-    made = Attempt(**{**vars(attempt), **values})
-    own = (ATTEMPT.c.post == attempt.post, ATTEMPT.c.revision == attempt.revision)
-    connection.execute(update(ATTEMPT).where(*own).values(_row(made)))
-    return made
+def change(connection: Connection, attempt: PublishAttempt, **values: Any) -> PublishAttempt:
+    changed = PublishAttempt(**{**vars(attempt), **values})
+    clauses = (ATTEMPT.c.post == attempt.post, ATTEMPT.c.revision == attempt.revision)
+    connection.execute(update(ATTEMPT).where(*clauses).values(_attempt_row(changed)))
+    return changed
 
 
-def forget_looks(connection: Connection) -> None:
-    """Let whatever is not out be looked for again before it is sent."""
+def clear_lookups(connection: Connection) -> None:
+    """Clear the lookups of everything unpublished, so that it is looked up again before it is sent."""
     connection.execute(update(ATTEMPT).where(ATTEMPT.c.published_at == "").values({"looks": "[]", "next_at": ""}))
 
 
-def media_of_others(connection: Connection, post: Post) -> Collection[str]:
-    """The media of the account that are known to be other posts."""
+def other_media(connection: Connection, post: Post) -> Collection[str]:
+    """List the ids of the account's media that are known to be other posts."""
     query = select(ATTEMPT.c.media_id).join_from(ATTEMPT, POST)
-    where = (POST.c.account == post.content.account, ATTEMPT.c.post != post.id, ATTEMPT.c.media_id != "")
-    return tuple(connection.scalars(query.where(*where)))
+    clauses = (POST.c.account == post.content.account, ATTEMPT.c.post != post.id, ATTEMPT.c.media_id != "")
+    return tuple(connection.scalars(query.where(*clauses)))
 
 
 def sent_since(connection: Connection, publisher: str, account: str, since: datetime, now: datetime) -> list[datetime]:
     """List when posts went out there, or may have; a stamp of a wrong clock tells nothing."""
     query = select(ATTEMPT.c.published_at, ATTEMPT.c.before, POST.c.state).join_from(ATTEMPT, POST)
-    where = (ATTEMPT.c.publisher == publisher, POST.c.account == account, ATTEMPT.c.before != "")
+    clauses = (ATTEMPT.c.publisher == publisher, POST.c.account == account, ATTEMPT.c.before != "")
     recent = (POST.c.state.in_(("committing", "unknown", "needs a person"))) | (
-        ATTEMPT.c.published_at >= instant(since)
+        ATTEMPT.c.published_at >= utc_text(since)
     )
-    found = []
-    for published, before, state in connection.execute(query.where(*where, recent)):
+    times = []
+    for published, before, state in connection.execute(query.where(*clauses, recent)):
         if published or state != "published":
             at = published and datetime.fromisoformat(published)
-            found.append(at or datetime.fromtimestamp(json.loads(before)["at"], UTC))
-    return sorted(each for each in found if each >= since and not is_from_a_wrong_clock(each, now))
+            times.append(at or datetime.fromtimestamp(json.loads(before)["at"], UTC))
+    return sorted(sent_at for sent_at in times if sent_at >= since and not is_from_a_wrong_clock(sent_at, now))
 
 
-def _mint(connection: Connection, post: Post) -> str:
-    """Derived, so that a store that has forgotten a post still recognizes it; never within reach of another post's."""
-    slots = int(SPREAD.total_seconds() * 1000) // ROOM
+def _new_upload_id(connection: Connection, post: Post) -> str:
+    """Derive an upload id from the post, so that a restored store recognizes it; never near the id of another post."""
+    slots = int(UPLOAD_ID_SPREAD.total_seconds() * 1000) // IDS_PER_POST
     offset = int(hashlib.sha256(f"{post.id} {post.revision}".encode()).hexdigest(), 16) % slots
-    start = int(upload_id_at((post.content.when.astimezone(UTC) - SPREAD).timestamp()))
+    start = int(upload_id_at((post.content.when.astimezone(UTC) - UPLOAD_ID_SPREAD).timestamp()))
     for step in range(slots):
-        wanted = start + (offset + step) % slots * ROOM
-        near = ATTEMPT.c.upload_id.between(str(wanted - ROOM + 1), str(wanted + ROOM - 1))
+        upload_id = start + (offset + step) % slots * IDS_PER_POST
+        near = ATTEMPT.c.upload_id.between(str(upload_id - IDS_PER_POST + 1), str(upload_id + IDS_PER_POST - 1))
         query = select(ATTEMPT.c.post).join_from(ATTEMPT, POST).where(POST.c.account == post.content.account, near)
         if connection.execute(query.limit(1)).first() is None:
-            return str(wanted)
+            return str(upload_id)
     raise AssertionError("an account has no more posts in an hour than that")
 
 
-def _row(attempt: Attempt) -> dict[str, Any]:
+def _attempt_row(attempt: PublishAttempt) -> dict[str, Any]:
     row = dict(vars(attempt))
     parts, before = row.pop("parts"), row.pop("before")
-    row["progress"] = plain(dict(attempt.progress))
-    row["looks"] = plain([vars(each) for each in attempt.looks])
-    row["prepared"] = "" if parts is None else plain(dict(parts))
-    row["before"] = "" if before is None else plain({"at": before.at, "media": list(before.media)})
+    row["progress"] = canonical_json(dict(attempt.progress))
+    row["looks"] = canonical_json([vars(lookup) for lookup in attempt.looks])
+    row["prepared"] = "" if parts is None else canonical_json(dict(parts))
+    row["before"] = "" if before is None else canonical_json({"at": before.at, "media": list(before.media)})
     return row
 
 
-def _attempt(row: RowMapping) -> Attempt:
+def _attempt_from_row(row: RowMapping) -> PublishAttempt:
     values = dict(row)
     prepared, before = values.pop("prepared"), values.pop("before")
-    told = json.loads(before) if before else None
-    return Attempt(
+    before_values = json.loads(before) if before else None
+    return PublishAttempt(
         **{
             **values,
             "progress": json.loads(values["progress"]),
-            "looks": tuple(Look(**each) for each in json.loads(values["looks"])),
+            "looks": tuple(LookupRecord(**lookup) for lookup in json.loads(values["looks"])),
             "parts": json.loads(prepared) if prepared else None,
-            "before": Before(told["at"], tuple(told["media"])) if told else None,
+            "before": BeforeCommit(before_values["at"], tuple(before_values["media"])) if before_values else None,
         }
     )

@@ -1,4 +1,4 @@
-"""A publisher's turn at an account: the claim that is held, the rules it goes by, and what it hands over."""
+"""An account while one run publishes to it: its lease, the rules, and the post as publishers take it."""
 
 from __future__ import annotations
 
@@ -11,71 +11,71 @@ from sqlalchemy import Connection
 
 from tasks.clock import Clock, system_clock
 from tasks.posts import post_store
-from tasks.posts.post import Content, Post
+from tasks.posts.post import Post, PostContent
 from tasks.posts.states import IN_FLIGHT
 from tasks.publish import accounts
-from tasks.publish.accounts import Claim
-from tasks.publish.pacing import Pace
-from tasks.publishers.base import Parcel, Picture, Publisher, Receipt
-from tasks.publishers.disclosure import Wanted
+from tasks.publish.accounts import AccountLease
+from tasks.publish.pacing import PacingRules
+from tasks.publishers.base import ApprovedPicture, ApprovedPost, Publisher, Receipt
+from tasks.publishers.disclosure import DisclosureRules
 from tasks.store.store import Store
 
 BY = "restage"
 
 
 @dataclass(frozen=True)
-class Rules:
-    """What the settings say of publishing."""
+class PublishingRules:
+    """The settings for publishing."""
 
-    pace: Pace = field(default_factory=Pace)
-    wanted: Wanted = field(default_factory=Wanted)
+    pace: PacingRules = field(default_factory=PacingRules)
+    wanted: DisclosureRules = field(default_factory=DisclosureRules)
     tries: int = 5
-    """How often a post is tried before it counts as failed."""
+    """Number of tries before a post counts as failed."""
     looks: tuple[float, ...] = (30.0, 120.0, 600.0, 3600.0)
-    """Seconds before each look at a commit that was never answered. Absent at all of them, it is a person's to judge."""
+    """Seconds before each lookup of a commit without an answer. A post absent at all of them needs a person."""
     resend: bool = False
-    """Send again then, without a person."""
+    """True to send it again then, without a person."""
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What became of a post."""
+class PublishOutcome:
+    """The result of publishing a post."""
 
     post: Post
     says: str
     receipt: Receipt | None = None
     person: bool = False
-    """Somebody has to act before anything more goes to its account."""
+    """True if a person has to act before anything more goes to its account."""
 
 
 @dataclass(frozen=True)
-class Turn:
+class ClaimedAccount:
     store: Store
     studio: Path
     publisher: Publisher
-    held: Claim
-    rules: Rules = field(default_factory=Rules)
+    lease: AccountLease
+    rules: PublishingRules = field(default_factory=PublishingRules)
     now: Clock = system_clock
 
     @contextmanager
     def writing(self, post: Post | None = None) -> Iterator[Connection]:
-        """Write as long as the claim is held; see `claims.while_held`."""
+        """Open a transaction while the lease is held; see `accounts.renew_or_raise`."""
         with self.store.writing() as connection:
-            accounts.while_held(connection, self.held, self.now(), post.id if post else None)
+            accounts.renew_or_raise(connection, self.lease, self.now(), post.id if post else None)
             yield connection
 
 
-def parcel(post: Post, content: Content, studio: Path) -> Parcel:
-    """What was approved, as a publisher takes it."""
-    return Parcel(
+def approved_post(post: Post, content: PostContent, studio: Path) -> ApprovedPost:
+    """Build the approved post in the form that a publisher takes."""
+    return ApprovedPost(
         post_id=post.id,
         account=content.account,
         persona=post.persona,
         shot=post.shot,
         kind=content.kind,
-        pictures=tuple(Picture(studio / each.file, each.sha256) for each in content.pictures),
+        pictures=tuple(ApprovedPicture(studio / picture.file, picture.sha256) for picture in content.pictures),
         caption=content.text,
-        alts=tuple(each.alt for each in content.pictures),
+        alts=tuple(picture.alt for picture in content.pictures),
         ai_label=content.ai_label,
         when=content.when,
     )
@@ -85,7 +85,7 @@ def is_in_flight(post: Post) -> bool:
     return post.state in IN_FLIGHT
 
 
-def reread(store: Store, post: Post) -> Post:
-    """As it is by now, whatever happened to it."""
+def reload_post(store: Store, post: Post) -> Post:
+    """Return the post as it is now."""
     with store.reading() as connection:
-        return post_store.within(connection, post=post.id)[0]
+        return post_store.find_in(connection, post=post.id)[0]

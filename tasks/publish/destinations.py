@@ -1,4 +1,4 @@
-"""Publishers as the settings name them."""
+"""Open publishers from the settings."""
 
 from __future__ import annotations
 
@@ -8,29 +8,29 @@ from datetime import timedelta
 from pydantic import SecretStr
 
 from models.system.errors import UserError
-from models.system.files import path_of
-from tasks.publish.claimed_account import Rules
-from tasks.publish.pacing import Pace, quiet_hours
+from models.system.files import expand_path
+from tasks.publish.claimed_account import PublishingRules
+from tasks.publish.pacing import PacingRules, quiet_hours
 from tasks.publishers.base import Publisher
-from tasks.publishers.disclosure import Wanted
+from tasks.publishers.disclosure import DisclosureRules
 from tasks.publishers.folder import Folder
-from tasks.publishers.graph.picture_hosting import Bucket, Hosting, Keys, Site
-from tasks.settings.settings import Loaded
+from tasks.publishers.graph.picture_hosting import Bucket, FolderHosting, Hosting, S3Credentials
+from tasks.settings.settings import LoadedSettings
 
 PUBLISHERS = ("folder", "instagram", "graph")
 
 
 @dataclass(frozen=True)
-class Configured:
-    """Of the settings; with `dry`, whatever goes out goes to the folder."""
+class ConfiguredDestinations:
+    """Destinations from the settings; with `dry`, every post goes to the folder."""
 
-    loaded: Loaded
+    loaded: LoadedSettings
     dry: bool = False
 
     @property
     def name(self) -> str:
-        said = self.loaded.settings.publishing
-        return "folder" if self.dry or said.dry_run else said.publisher
+        settings = self.loaded.settings.publishing
+        return "folder" if self.dry or settings.dry_run else settings.publisher
 
     def open(self, name: str, account: str) -> Publisher:
         if not account:
@@ -40,46 +40,50 @@ class Configured:
 
             return Instagram(self.loaded.studio, account)
         if name == "graph":
-            return self._graph(account)
+            return self._graph_publisher(account)
         return Folder(self.loaded.studio, account)
 
-    def _graph(self, account: str) -> Publisher:
+    def _graph_publisher(self, account: str) -> Publisher:
         from tasks.publishers.graph.publisher import Graph
 
-        said, secrets = self.loaded.settings.publishing, self.loaded.settings.secrets
-        if not said.graph_user:
+        settings, secrets = self.loaded.settings.publishing, self.loaded.settings.secrets
+        if not settings.graph_user:
             raise UserError("the Graph API knows accounts by number: set publishing.graph_user in settings.toml")
-        token = _secret(secrets.graph_token, "GRAPH_TOKEN")
-        return Graph(account, said.graph_user, token, self._hosting())
+        token = _secret_value(secrets.graph_token, "GRAPH_TOKEN")
+        return Graph(account, settings.graph_user, token, self._picture_hosting())
 
-    def _hosting(self) -> Hosting:
-        said, secrets = self.loaded.settings.publishing, self.loaded.settings.secrets
-        if said.bucket_endpoint and said.bucket:
-            access = _secret(secrets.storage_access, "STORAGE_ACCESS")
-            keys = Keys(access, _secret(secrets.storage_secret, "STORAGE_SECRET"))
-            return Bucket(said.bucket_endpoint, said.bucket, keys, said.bucket_region, said.picture_address)
-        if said.picture_address and said.picture_folder:
-            return Site(said.picture_address, self.loaded.folder / path_of(said.picture_folder))
+    def _picture_hosting(self) -> Hosting:
+        settings, secrets = self.loaded.settings.publishing, self.loaded.settings.secrets
+        if settings.bucket_endpoint and settings.bucket:
+            access = _secret_value(secrets.storage_access, "STORAGE_ACCESS")
+            keys = S3Credentials(access, _secret_value(secrets.storage_secret, "STORAGE_SECRET"))
+            return Bucket(
+                settings.bucket_endpoint, settings.bucket, keys, settings.bucket_region, settings.picture_address
+            )
+        if settings.picture_address and settings.picture_folder:
+            return FolderHosting(settings.picture_address, self.loaded.folder / expand_path(settings.picture_folder))
         raise UserError(
             "the Graph API fetches pictures from a public address: set publishing.picture_address and picture_folder, or"
             " bucket_endpoint and bucket"
         )
 
 
-def rules(loaded: Loaded, publisher: str, at_once: bool = False) -> Rules:
-    """What the settings say of publishing there. A folder is nobody's feed, so only lateness counts for it."""
-    said = loaded.settings.publishing
-    late = timedelta(days=said.late_days)
-    pace = Pace(late=late)
+def rules(loaded: LoadedSettings, publisher: str, at_once: bool = False) -> PublishingRules:
+    """Return the publishing rules for a publisher. A folder is no feed, so only lateness counts for it."""
+    settings = loaded.settings.publishing
+    late = timedelta(days=settings.late_days)
+    pace = PacingRules(late=late)
     if publisher != "folder":
-        spacing = timedelta(minutes=said.spacing_minutes)
-        pace = Pace(said.daily_cap, spacing, quiet_hours(said.quiet_hours), late)
-    wanted = Wanted(said.require_disclosure, said.disclosure)
-    return Rules(pace.at_once if at_once else pace, wanted, said.tries, said.looks, said.resend)
+        spacing = timedelta(minutes=settings.spacing_minutes)
+        pace = PacingRules(settings.daily_cap, spacing, quiet_hours(settings.quiet_hours), late)
+    disclosure = DisclosureRules(settings.require_disclosure, settings.disclosure)
+    return PublishingRules(
+        pace.at_once if at_once else pace, disclosure, settings.tries, settings.looks, settings.resend
+    )
 
 
-def _secret(value: SecretStr | None, name: str) -> str:
-    found = value.get_secret_value() if value else ""
-    if not found:
+def _secret_value(value: SecretStr | None, name: str) -> str:
+    text = value.get_secret_value() if value else ""
+    if not text:
         raise UserError(f"a secret is missing: set RESTAGE_SECRETS__{name} in the environment or in .env")
-    return found
+    return text

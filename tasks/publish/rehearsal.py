@@ -1,4 +1,4 @@
-"""Trials: the same posts in a copy of the store, so that whatever happens there, here nothing is published."""
+"""Rehearsals: publish the same posts from a copy of the store to a stand-in, so that nothing is really published."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from tasks.store.store import Store
 
 REHEARSALS = "rehearsals"
 LEFT = (tables.APPLIED, tables.ATTEMPT, tables.ACCOUNT)
-"""What a trial begins without: how far the real publication is and how the real accounts stand mean nothing there."""
+"""Tables that the copy leaves empty: real attempts and the status of real accounts mean nothing there."""
 
 
 @contextmanager
 def trial(store: Store) -> Iterator[Store]:
-    """A copy that is gone afterwards."""
+    """Copy the store into a temporary folder that is removed afterwards."""
     with tempfile.TemporaryDirectory(prefix="restage-trial-") as folder:
         copy = Store.open("", Path(folder), clock=store.clock)
         try:
             with store.reading() as source, copy.writing() as target:
-                for table in tables.ALL.sorted_tables:
+                for table in tables.METADATA.sorted_tables:
                     rows = [] if table in LEFT else [dict(row) for row in source.execute(select(table)).mappings()]
                     if rows:
                         target.execute(insert(table), rows)
@@ -38,8 +38,8 @@ def trial(store: Store) -> Iterator[Store]:
             copy.close()
 
 
-class Rehearsal:
-    """Outlets that lead to a stand-in on this machine, through the same client and its every request."""
+class StandInDestinations:
+    """Destinations that lead to a stand-in on this machine, through the real client with all its requests."""
 
     def __init__(
         self,
@@ -59,9 +59,9 @@ class Rehearsal:
                 f"{account[:60]!r} is no name of an account: use letters, digits, _, . and - in publishing.account and"
                 " in the calendar"
             )
-        from tasks.publishers.stand_in.rehearsal import rehearsal
+        from tasks.publishers.stand_in.rehearsal import open_rehearsal
 
         if account not in self._known:
             place = self.folder / account
-            self._known[account], _ = self._stack.enter_context(rehearsal(place, account, self._through))
+            self._known[account], _ = self._stack.enter_context(open_rehearsal(place, account, self._through))
         return self._known[account]

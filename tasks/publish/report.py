@@ -1,4 +1,4 @@
-"""What a run of publishing did, for people, for scripts and for Prefect's page."""
+"""Report on a publishing run, for people, for scripts and for Prefect's page."""
 
 from __future__ import annotations
 
@@ -10,56 +10,57 @@ from typing import Any
 
 from PIL import Image
 
-from models.picture.reading import DAMAGE
-from tasks.publish.claimed_account import Outcome
-from tasks.publish.publish import Report, Waiting
+from models.picture.reading import DAMAGE_ERRORS
+from tasks.publish.claimed_account import PublishOutcome
+from tasks.publish.publish import Postponed, PublishReport
 
-SHOWN = 12
-"""Posts with a picture on Prefect's page, which keeps them in its database."""
-SIDE = 200
+MAX_PICTURES = 12
+"""Maximum posts with a picture on Prefect's page, which keeps them in its database."""
+THUMBNAIL_SIDE = 200
 
 
-def lines(report: Report) -> Iterator[str]:
-    for each in report.last:
-        yield f"{each.post.state}: post {each.post.id} ({each.post.persona}, {each.post.shot}): {_says(each)}"
+def lines(report: PublishReport) -> Iterator[str]:
+    for outcome in report.last:
+        post = outcome.post
+        yield f"{post.state}: post {post.id} ({post.persona}, {post.shot}): {_outcome_text(outcome)}"
     for wait in report.waiting:
-        yield f"waiting: {_waits(wait)}"
+        yield f"waiting: {_postponed_text(wait)}"
     if not report.last and not report.waiting:
         yield "nothing is approved and due"
 
 
-def summary(report: Report) -> dict[str, Any]:
+def summary(report: PublishReport) -> dict[str, Any]:
     return {
-        "posts": [_plain(each) for each in report.last],
+        "posts": [_outcome_values(outcome) for outcome in report.last],
         "waiting": [
             {
-                "account": each.account,
-                "post": each.post.id if each.post else "",
-                "why": each.why,
-                "until": each.until.isoformat() if each.until else "",
+                "account": wait.account,
+                "post": wait.post.id if wait.post else "",
+                "why": wait.why,
+                "until": wait.until.isoformat() if wait.until else "",
             }
-            for each in report.waiting
+            for wait in report.waiting
         ],
     }
 
 
-def markdown(report: Report, studio: Path) -> str:
+def markdown(report: PublishReport, studio: Path) -> str:
     parts = ["# Publishing", ""]
-    for number, each in enumerate(report.last):
-        link = each.receipt.permalink if each.receipt else ""
-        parts += [f"## {each.post.state}: {each.post.persona}, {each.post.shot}", ""]
-        if number < SHOWN and each.post.content.pictures:
-            first = each.post.content.pictures[0]
-            parts += [f"![{_text(first.alt)}]({_picture(studio / first.file)})", ""]
-        parts += [f"> {_text(each.post.content.text)}", ""]
-        parts += [f"[{link}]({link})" if link.startswith("https://") else _text(_says(each)), ""]
-    parts += [f"- {_text(_waits(each))}" for each in report.waiting]
+    for number, outcome in enumerate(report.last):
+        link = outcome.receipt.permalink if outcome.receipt else ""
+        parts += [f"## {outcome.post.state}: {outcome.post.persona}, {outcome.post.shot}", ""]
+        if number < MAX_PICTURES and outcome.post.content.pictures:
+            first = outcome.post.content.pictures[0]
+            parts += [f"![{_escape_text(first.alt)}]({_thumbnail_uri(studio / first.file)})", ""]
+        parts += [f"> {_escape_text(outcome.post.content.text)}", ""]
+        parts += [f"[{link}]({link})" if link.startswith("https://") else _escape_text(_outcome_text(outcome)), ""]
+    parts += [f"- {_escape_text(_postponed_text(wait))}" for wait in report.waiting]
     if not report.last and not report.waiting:
         parts.append("Nothing is approved and due.")
     return "\n".join(parts)
 
 
-def _plain(outcome: Outcome) -> dict[str, Any]:
+def _outcome_values(outcome: PublishOutcome) -> dict[str, Any]:
     receipt = outcome.receipt
     return {
         "post": outcome.post.id,
@@ -73,28 +74,28 @@ def _plain(outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def _says(outcome: Outcome) -> str:
+def _outcome_text(outcome: PublishOutcome) -> str:
     return outcome.says
 
 
-def _waits(wait: Waiting) -> str:
-    when = f" (until {wait.until.astimezone():%Y-%m-%d %H:%M})" if wait.until else ""
-    return f"{wait.account}: {wait.why}{when}"
+def _postponed_text(wait: Postponed) -> str:
+    suffix = f" (until {wait.until.astimezone():%Y-%m-%d %H:%M})" if wait.until else ""
+    return f"{wait.account}: {wait.why}{suffix}"
 
 
-def _text(text: str) -> str:
-    """On one line, and as it reads: nothing in a caption becomes markup."""
+def _escape_text(text: str) -> str:
+    """Escape a text for one line of Markdown: nothing in a caption becomes markup."""
     line = " ".join(text.split())
-    return "".join(f"\\{each}" if each in "\\`*_{}[]<>#!|" else each for each in line)
+    return "".join(f"\\{character}" if character in "\\`*_{}[]<>#!|" else character for character in line)
 
 
-def _picture(file: Path) -> str:
-    """Small, as an address that holds the picture itself."""
+def _thumbnail_uri(file: Path) -> str:
+    """Return a thumbnail as a data URI."""
     try:
         with Image.open(file) as image:
-            image.thumbnail((SIDE, SIDE))
+            image.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
             buffer = io.BytesIO()
             image.convert("RGB").save(buffer, "JPEG", quality=80)
-    except (OSError, *DAMAGE):
+    except (OSError, *DAMAGE_ERRORS):
         return ""
     return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"

@@ -1,1 +1,1 @@
-"""Where posts go: one module a place, one manner for all of them, and a stand-in for Instagram to rehearse with."""
+"""Publish posts: one package for each service, one protocol for all, and a stand-in for Instagram for rehearsals."""

@@ -1,8 +1,8 @@
-"""What every publisher takes, gives back and raises.
+"""Define what every publisher takes, returns and raises.
 
-Publishing is three movements, so that who drives it can write down where it stands between them. `prepare` does all
-that nobody sees and may be done again. `commit` is the one call that makes the post visible: it is sent once, by
-whatever way it fails. `look` finds out by evidence whether a commit of which nobody knows went through.
+Publishing has three steps, so that the caller can record its progress between them. `prepare` does everything that
+nobody sees and may be repeated. `commit` is the one call that makes the post visible: it is sent once, however it
+fails. `find_published` finds out by evidence whether a commit with an unknown result went through.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal, Protocol
 
+from models.system import files
 from models.system.errors import UserError
-from models.system.files import write
 
 Kind = Literal["photo", "album", "story"]
-ALBUM = range(2, 11)  # pictures of an album
-SAID = 160  # characters of what a server says that are passed on
+ALBUM_SIZES = range(2, 11)  # pictures of an album
+MAX_QUOTED_CHARACTERS = 160  # of a server's text
 HOUR = 3600.0
 DAY = 24 * HOUR
 Timeout = tuple[float, float]  # seconds to connect, and seconds to wait for more of an answer
-PATIENCE: Timeout = (10.0, 60.0)
+DEFAULT_TIMEOUT: Timeout = (10.0, 60.0)
 
 
 @dataclass(frozen=True)
-class Picture:
+class ApprovedPicture:
     """A file, and the hash of its bytes as they were approved."""
 
     path: Path
@@ -35,28 +35,30 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class Parcel:
-    """What approval froze: exactly this goes out, to exactly this account."""
+class ApprovedPost:
+    """An approved post: exactly this is published, to exactly this account."""
 
     post_id: str
     account: str
     persona: str
     shot: str
     kind: Kind
-    pictures: tuple[Picture, ...]
+    pictures: tuple[ApprovedPicture, ...]
     caption: str
-    """With disclosure and hashtags in it, as people will read it."""
+    """The full text as people will read it, disclosure and hashtags included."""
     alts: tuple[str, ...]
-    """One alt text a picture."""
+    """One alt text for each picture."""
     ai_label: bool
-    """Whether Instagram's own label for AI-made pictures is wanted."""
+    """True if Instagram's own label for AI-made pictures is to be set."""
     when: datetime
 
     def __post_init__(self) -> None:
-        allowed = ALBUM if self.kind == "album" else range(1, 2)
+        allowed = ALBUM_SIZES if self.kind == "album" else range(1, 2)
         if len(self.pictures) not in allowed:
-            a_kind, wanted = ("an album", "2 to 10") if self.kind == "album" else (f"a {self.kind}", "one")
-            raise UserError(f"post {self.post_id} is {a_kind} of {len(self.pictures)} pictures: {a_kind} has {wanted}")
+            kind_name, allowed_count = ("an album", "2 to 10") if self.kind == "album" else (f"a {self.kind}", "one")
+            raise UserError(
+                f"post {self.post_id} is {kind_name} of {len(self.pictures)} pictures: {kind_name} has {allowed_count}"
+            )
         if len(self.alts) != len(self.pictures):
             raise UserError(
                 f"post {self.post_id} has {len(self.pictures)} pictures and {len(self.alts)} alt texts: write one for each"
@@ -66,8 +68,8 @@ class Parcel:
 
 
 @dataclass(frozen=True)
-class Prepared:
-    """All that a commit needs to know besides the parcel. Plain values, so that it can be stored."""
+class PreparedUpload:
+    """Everything that a commit needs besides the approved post. Plain values, so that it can be stored."""
 
     upload_id: str
     parts: Mapping[str, str] = field(default_factory=dict)
@@ -75,7 +77,7 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Receipt:
-    """The post as it stands where it was published."""
+    """Where a published post can be found."""
 
     publisher: str
     media_id: str
@@ -83,37 +85,37 @@ class Receipt:
 
 
 @dataclass(frozen=True)
-class Before:
-    """How things stood just before a commit: when it began by our clock, and the media that were there already."""
+class BeforeCommit:
+    """The state just before a commit: when it began by our clock, and the media that were there already."""
 
     at: float
     media: tuple[str, ...] = ()
     others: tuple[str, ...] = ()
-    """Media that are known to be other posts, whenever they came."""
+    """Media that are known to be other posts, whenever they were published."""
     unsent: bool = False
-    """As far as anybody knows, nothing was sent: a medium that cannot be compared and says something else is another post."""
+    """True if nothing was sent, as far as we know: a medium that cannot be compared and has another caption is another post."""
 
 
 @dataclass(frozen=True)
-class Found:
-    """It is published: here, and this is how we know."""
+class FoundOnAccount:
+    """The post is published: where, and by which evidence."""
 
     receipt: Receipt
     evidence: str
     sure: bool = True
-    """False where only the picture speaks for it, which after a commit is enough and without one may be chance."""
+    """False if only the picture matches, which is enough after a commit and may be chance without one."""
 
 
 @dataclass(frozen=True)
 class Absent:
-    """It was not there when we looked. One look may come too early; several, spaced out, mean more."""
+    """The post was not on the account. One lookup may come too early; several, spaced out, are stronger evidence."""
 
     evidence: str
 
 
 @dataclass(frozen=True)
 class Health:
-    """Whether an account can publish just now, and what there is to say of it."""
+    """The state of an account: `ok` if it can publish now, `says` explains it."""
 
     account: str
     ok: bool
@@ -122,11 +124,11 @@ class Health:
 
 
 class PublishError(UserError):
-    """A publisher failed. The flags say what can be done; the message is one sentence and never holds a secret.
+    """Report that a publisher failed. The flags say what can be done; the message is one sentence without any secret.
 
     permanent: the same post will fail the same way again.
-    ambiguous: the commit may have gone through; look, and never send it again before a look has answered.
-    pause: so many seconds the account should be left alone.
+    ambiguous: the commit may have gone through; never send it again before `find_published` has answered.
+    pause: the account should be left alone for this many seconds.
     person: somebody has to do something in person first, such as logging in.
     """
 
@@ -147,48 +149,50 @@ class PublishError(UserError):
 
 
 class Publisher(Protocol):
-    """One account at one place. Every method raises `PublishError` and nothing else that a user could mend."""
+    """One account at one service. Every method raises `PublishError` for whatever a user can fix."""
 
     name: str
     account: str
     idempotent: bool
-    """Whether a second commit of the same upload id makes no second post. What is absent is sent again at once then."""
+    """True if a second commit of the same upload id makes no second post. An absent post is then sent again at once."""
 
-    def check(self) -> Health:
-        """Whether the account can publish. Changes nothing."""
+    def check_health(self) -> Health:
+        """Report whether the account can publish. Change nothing."""
 
-    def snapshot(self, kind: Kind) -> list[str]:
-        """The ids of the recent media: store them before the commit, for `look` to know what is new."""
+    def list_recent_media(self, kind: Kind) -> list[str]:
+        """List the ids of the recent media. Stored before the commit, they tell `find_published` what is new."""
 
-    def prepare(self, parcel: Parcel, upload_id: str, progress: MutableMapping[str, str]) -> Prepared:
-        """Everything that nobody sees. What is there already is read from `progress` and what is new is noted in it.
+    def prepare(self, parcel: ApprovedPost, upload_id: str, progress: MutableMapping[str, str]) -> PreparedUpload:
+        """Do everything that nobody sees. Read what is done already from `progress`, and add what is new to it.
 
-        `upload_id` is minted once for a post (see `upload_id_at`) and stays its own whatever happens.
+        `upload_id` is created once for a post (see `upload_id_at`) and never changes.
         """
 
-    def commit(self, parcel: Parcel, prepared: Prepared) -> Receipt:
+    def commit(self, parcel: ApprovedPost, prepared: PreparedUpload) -> Receipt:
         """Make it visible: one call, sent once."""
 
-    def look(self, parcel: Parcel, prepared: Prepared, before: Before) -> Found | Absent:
-        """Whether it is published. A look that failed raises, so that it is never read as a no."""
+    def find_published(
+        self, parcel: ApprovedPost, prepared: PreparedUpload, before: BeforeCommit
+    ) -> FoundOnAccount | Absent:
+        """Find out whether the post is published. A failed lookup raises, so that it never counts as a no."""
 
 
 def upload_id_at(moment: float) -> str:
-    """An upload id, as Instagram's app mints them: milliseconds. Album pictures count on from it, so leave 11 of room."""
+    """Return an upload id as Instagram's app makes them: milliseconds. Album pictures use the next ten numbers."""
     return str(int(moment * 1000))
 
 
-def said(text: object, hidden: Collection[str] = ()) -> str:
-    """What a server said, fit for a sentence of ours: one short line, without the secrets it may repeat."""
+def redact(text: object, hidden: Collection[str] = ()) -> str:
+    """Shorten a server's text to one line that our messages can quote, without the secrets it may repeat."""
     line = " ".join(str(text).split())
-    for secret in sorted((each for each in hidden if each), key=len, reverse=True):
+    for secret in sorted((value for value in hidden if value), key=len, reverse=True):
         line = line.replace(secret, "•••")
-    line = re.sub(r"[A-Za-z0-9_\-+/=.:%]{32,}", "•••", line)  # what is that long and without a space is no word
-    return line if len(line) <= SAID else line[: SAID - 1] + "…"
+    line = re.sub(r"[A-Za-z0-9_\-+/=.:%]{32,}", "•••", line)  # so long without a space: no word, perhaps a secret
+    return line if len(line) <= MAX_QUOTED_CHARACTERS else line[: MAX_QUOTED_CHARACTERS - 1] + "…"
 
 
-def check_account(parcel: Parcel, account: str) -> None:
-    """A post goes to the account it was approved for, and to no other."""
+def check_account(parcel: ApprovedPost, account: str) -> None:
+    """Raise if the post was approved for another account."""
     if parcel.account != account:
         raise PublishError(
             f"post {parcel.post_id} was approved for {parcel.account} and not for {account}: approve it for {account}",
@@ -196,9 +200,9 @@ def check_account(parcel: Parcel, account: str) -> None:
         )
 
 
-def keep(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all; what stands in the way is told as a publisher's trouble."""
+def write_or_raise(path: Path, data: bytes) -> None:
+    """Write a file whole or not at all; raise `PublishError` if that fails."""
     try:
-        write(path, data)
+        files.write_file(path, data)
     except UserError as error:
         raise PublishError(str(error)) from None

@@ -1,4 +1,4 @@
-"""Saying that a picture is made by AI: inside the JPEG, in the caption, and a check that it is said."""
+"""Disclose that a picture is made by AI, inside the JPEG and in the caption, and check that it is disclosed."""
 
 import io
 import re
@@ -9,9 +9,9 @@ from xml.sax.saxutils import escape
 
 from PIL import Image, ImageCms, ImageOps
 
-from models.picture.reading import DAMAGE, rgb
+from models.picture.reading import DAMAGE_ERRORS, convert_to_rgb
 
-SOURCE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
+AI_SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
 EXT = "http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
 CORE = "http://iptc.org/std/Iptc4xmpCore/1.0/xmlns/"
 RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
@@ -31,64 +31,66 @@ ALT = """
    </Iptc4xmpCore:AltTextAccessibility>"""
 PROFILE_DATE = struct.pack(">6H", 2026, 1, 1, 0, 0, 0)
 NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-ALT_MOST = (
+MAX_ALT_TEXT_CHARACTERS = (
     2000  # characters of an alt text, which leaves room in that segment even where each needs four bytes and more
 )
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """What has to be said, by the settings."""
+class DisclosureRules:
+    """The disclosure that the settings require."""
 
     inside: bool = True
-    """In the file, as IPTC's DigitalSourceType, from which Instagram and others label it."""
+    """Require IPTC's DigitalSourceType in the file, from which Instagram and others label it."""
     caption: str = ""
-    """Words that the caption has to hold; empty asks for none."""
+    """Text that the caption has to contain; empty requires none."""
 
 
-def packet(alt: str = "") -> bytes:
-    """The XMP that says: made by a trained algorithm; and what the picture shows."""
-    text = escape(NOT_XML.sub("", alt)[:ALT_MOST])
-    shown = ALT.format(text=text) if text else ""
-    return PACKET.format(rdf=RDF, ext=EXT, core=CORE, source=SOURCE, alt=shown).encode()
+def xmp_packet(alt: str = "") -> bytes:
+    """Return XMP that names a trained algorithm as the source and holds the alt text."""
+    text = escape(NOT_XML.sub("", alt)[:MAX_ALT_TEXT_CHARACTERS])
+    alt_element = ALT.format(text=text) if text else ""
+    return PACKET.format(rdf=RDF, ext=EXT, core=CORE, source=AI_SOURCE_TYPE, alt=alt_element).encode()
 
 
-def jpeg(image: Image.Image, quality: int = 92, alt: str = "", size: tuple[int, int] | None = None) -> bytes:
-    """A JPEG to publish: sRGB, labelled, of the size asked for, with nothing else of how it was made inside."""
-    plain = _srgb(image)
+def encode_jpeg(image: Image.Image, quality: int = 92, alt: str = "", size: tuple[int, int] | None = None) -> bytes:
+    """Encode a picture for publication: sRGB, labelled, at the given size, without any other metadata."""
+    plain = _convert_to_srgb(image)
     if size and plain.size != size:
         plain = ImageOps.fit(plain, size, Image.Resampling.LANCZOS)
-    # A new image without the old one's texts: Pillow writes comments and the like along where it finds them.
+    # A new image without the old one's texts: Pillow would copy comments and the like into the file.
     bare = Image.frombytes("RGB", plain.size, plain.tobytes())
     buffer = io.BytesIO()
-    bare.save(buffer, "JPEG", quality=quality, subsampling=0, optimize=True, icc_profile=_profile(), xmp=packet(alt))
+    bare.save(
+        buffer, "JPEG", quality=quality, subsampling=0, optimize=True, icc_profile=_srgb_profile(), xmp=xmp_packet(alt)
+    )
     return buffer.getvalue()
 
 
-def _profile() -> bytes:
-    """sRGB, without the second in which it was written: the same picture has the same bytes at any time."""
-    made = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    return made[:24] + PROFILE_DATE + made[36:]
+def _srgb_profile() -> bytes:
+    """Return the sRGB profile with a fixed date: the same picture has the same bytes at any time."""
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    return profile[:24] + PROFILE_DATE + profile[36:]
 
 
-def check_disclosed(data: bytes, caption: str, wanted: Wanted) -> list[str]:
-    """What is missing, a sentence each; nothing where all that is wanted is said."""
+def list_missing_disclosures(data: bytes, caption: str, wanted: DisclosureRules) -> list[str]:
+    """List the missing disclosures, a sentence each; an empty list if nothing is missing."""
     missing = []
-    if wanted.inside and source_type(data) != SOURCE:
+    if wanted.inside and read_source_type(data) != AI_SOURCE_TYPE:
         missing.append("the file does not say inside that it is made by AI: make its JPEG again")
-    if wanted.caption and _folded(wanted.caption) not in _folded(caption):
+    if wanted.caption and _normalize_text(wanted.caption) not in _normalize_text(caption):
         missing.append(f"the caption does not hold {wanted.caption!r}: add it")
     return missing
 
 
-def source_type(data: bytes) -> str:
-    """What a JPEG's XMP says its source is; empty where it says nothing, or nothing that can be read."""
+def read_source_type(data: bytes) -> str:
+    """Read the source type from a JPEG's XMP; empty if it has none or cannot be read."""
     try:
         with Image.open(io.BytesIO(data)) as image:
             xmp = image.info.get("xmp", b"")
-    except DAMAGE:
+    except DAMAGE_ERRORS:
         return ""
-    if not xmp or b"<!" in xmp:  # XMP knows no document types; what brings one along is after something else
+    if not xmp or b"<!" in xmp:  # XMP has no document types; a file with one may be an attack
         return ""
     try:
         root = ET.fromstring(
@@ -97,24 +99,24 @@ def source_type(data: bytes) -> str:
     except (ET.ParseError, UnicodeDecodeError):
         return ""
     name = f"{{{EXT}}}DigitalSourceType"
-    told = [each.get(name) for each in root.iter(f"{{{RDF}}}Description") if each.get(name)]
-    told += [each.text or each.get(f"{{{RDF}}}resource") for each in root.iter(name)]
-    return next((text.strip() for text in told if text), "")
+    values = [element.get(name) for element in root.iter(f"{{{RDF}}}Description") if element.get(name)]
+    values += [element.text or element.get(f"{{{RDF}}}resource") for element in root.iter(name)]
+    return next((text.strip() for text in values if text), "")
 
 
-def _srgb(image: Image.Image) -> Image.Image:
+def _convert_to_srgb(image: Image.Image) -> Image.Image:
     profile = image.info.get("icc_profile")
-    plain = rgb(image)
+    plain = convert_to_rgb(image)
     if profile and image.mode == "RGB":
         try:
             source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
             converted = ImageCms.profileToProfile(plain, source, ImageCms.createProfile("sRGB"))
         except (ImageCms.PyCMSError, OSError):
-            return plain  # a damaged profile says nothing of the colours
+            return plain  # a damaged profile cannot be used
         assert converted is not None
         return converted
     return plain
 
 
-def _folded(text: str) -> str:
+def _normalize_text(text: str) -> str:
     return " ".join(text.split()).casefold()

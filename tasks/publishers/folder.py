@@ -1,4 +1,4 @@
-"""Posts as folders on disk: the dry run, and the way out for whoever publishes by hand."""
+"""Write posts as folders on disk, for a dry run or for publishing by hand."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from typing import Any
 from models.system.files import is_abandoned
 from tasks.publishers.base import (
     Absent,
-    Before,
-    Found,
+    ApprovedPost,
+    BeforeCommit,
+    FoundOnAccount,
     Health,
     Kind,
-    Parcel,
-    Prepared,
+    PreparedUpload,
     PublishError,
     Receipt,
     check_account,
-    keep,
+    write_or_raise,
 )
 from tasks.publishers.instagram_picture_rules import read_approved
 
-VERSION = 1
-RECENT = 100
-FOLDER = "posts"
-NAMESAKES = 100  # posts of one shot on one day
+RECORD_VERSION = 1
+MAX_RECENT_POSTS = 100
+POSTS_FOLDER = "posts"
+MAX_NAMESAKES = 100  # posts of one shot on one day
 
 
 class Folder:
@@ -42,100 +42,105 @@ class Folder:
     idempotent = True
 
     def __init__(self, studio: Path, account: str) -> None:
-        self.root = studio / FOLDER
+        self.root = studio / POSTS_FOLDER
         self.account = account
 
-    def check(self) -> Health:
-        place = next(each for each in (self.root, *self.root.absolute().parents) if each.is_dir())
-        ok = os.access(place, os.W_OK)
-        says = f"posts are written to {self.root}" if ok else f"{place} cannot be written: check its rights"
-        return Health(self.account, ok, says, person=not ok)
+    def check_health(self) -> Health:
+        existing_folder = next(path for path in (self.root, *self.root.absolute().parents) if path.is_dir())
+        ok = os.access(existing_folder, os.W_OK)
+        status = f"posts are written to {self.root}" if ok else f"{existing_folder} cannot be written: check its rights"
+        return Health(self.account, ok, status, person=not ok)
 
-    def snapshot(self, kind: Kind) -> list[str]:
-        return [folder.name for folder, _ in self._posts()][-RECENT:]
+    def list_recent_media(self, kind: Kind) -> list[str]:
+        return [folder.name for folder, _ in self._read_posts()][-MAX_RECENT_POSTS:]
 
-    def prepare(self, parcel: Parcel, upload_id: str, progress: MutableMapping[str, str]) -> Prepared:
+    def prepare(self, parcel: ApprovedPost, upload_id: str, progress: MutableMapping[str, str]) -> PreparedUpload:
         check_account(parcel, self.account)
-        prepared = Prepared(upload_id)
-        if self._find(parcel, upload_id):
+        prepared = PreparedUpload(upload_id)
+        if self._find_folder(parcel, upload_id):
             return prepared
-        place = self._own(parcel, upload_id)
+        work_folder = self._new_work_folder(parcel, upload_id)
         names = [f"{number}.jpg" for number in range(1, len(parcel.pictures) + 1)]
         for name, picture in zip(names, parcel.pictures, strict=True):
-            keep(place / name, read_approved(picture))
-        keep(place / "caption.txt", (parcel.caption + "\n").encode())
-        keep(place / "post.json", _record(parcel, upload_id, names))
-        self._hand_over(place, self._waiting(parcel, upload_id))
-        progress["folder"] = self._waiting(parcel, upload_id).name
+            write_or_raise(work_folder / name, read_approved(picture))
+        write_or_raise(work_folder / "caption.txt", (parcel.caption + "\n").encode())
+        write_or_raise(work_folder / "post.json", _encode_record(parcel, upload_id, names))
+        self._make_pending(work_folder, self._pending_folder(parcel, upload_id))
+        progress["folder"] = self._pending_folder(parcel, upload_id).name
         return prepared
 
-    def commit(self, parcel: Parcel, prepared: Prepared) -> Receipt:
+    def commit(self, parcel: ApprovedPost, prepared: PreparedUpload) -> Receipt:
         check_account(parcel, self.account)
-        with _alone(self.root):
-            there, waiting = self._find(parcel, prepared.upload_id), self._waiting(parcel, prepared.upload_id)
-            if there:
-                shutil.rmtree(waiting, ignore_errors=True)  # a copy of a post that is there
-                return _receipt(there)
-            place = next(self._free(parcel))
+        with _exclusive_commit(self.root):
+            published_folder, pending = (
+                self._find_folder(parcel, prepared.upload_id),
+                self._pending_folder(parcel, prepared.upload_id),
+            )
+            if published_folder:
+                shutil.rmtree(pending, ignore_errors=True)  # a copy of a post that is published already
+                return _folder_receipt(published_folder)
+            folder = next(self._free_folders(parcel))
             try:
-                waiting.rename(place)
+                pending.rename(folder)
             except FileNotFoundError:
                 raise PublishError(
                     f"what was prepared for post {parcel.post_id} is gone from {self.root}: prepare it again"
                 ) from None
             except OSError as error:
                 raise PublishError(
-                    f"{place} cannot be written ({_why(error)}): check the rights and the disk"
+                    f"{folder} cannot be written ({_error_text(error)}): check the rights and the disk"
                 ) from None
-            _settle(self.root)
-            return _receipt(place)
+            _sync_folder(self.root)
+            return _folder_receipt(folder)
 
-    def look(self, parcel: Parcel, prepared: Prepared, before: Before) -> Found | Absent:
-        there = self._find(parcel, prepared.upload_id)
-        if there:
-            return Found(_receipt(there), f"{there} holds upload id {prepared.upload_id}")
+    def find_published(
+        self, parcel: ApprovedPost, prepared: PreparedUpload, before: BeforeCommit
+    ) -> FoundOnAccount | Absent:
+        folder = self._find_folder(parcel, prepared.upload_id)
+        if folder:
+            return FoundOnAccount(_folder_receipt(folder), f"{folder} holds upload id {prepared.upload_id}")
         return Absent(f"no folder in {self.root} holds upload id {prepared.upload_id}")
 
-    def _waiting(self, parcel: Parcel, upload_id: str) -> Path:
-        return self.root / f".{_stem(parcel)}.{_plain(upload_id)}"
+    def _pending_folder(self, parcel: ApprovedPost, upload_id: str) -> Path:
+        return self.root / f".{_folder_stem(parcel)}.{_safe_file_name(upload_id)}"
 
-    def _own(self, parcel: Parcel, upload_id: str) -> Path:
-        """A folder to fill that nobody else writes to; those of processes that were killed are swept away in time."""
-        waiting = self._waiting(parcel, upload_id)
-        for old in self.root.glob(f"{waiting.name}.*"):
+    def _new_work_folder(self, parcel: ApprovedPost, upload_id: str) -> Path:
+        """Return a folder path that no other process writes to, and delete abandoned ones of killed processes."""
+        pending = self._pending_folder(parcel, upload_id)
+        for old in self.root.glob(f"{pending.name}.*"):
             if is_abandoned(old):
                 shutil.rmtree(old, ignore_errors=True)
-        return waiting.with_name(f"{waiting.name}.{secrets.token_hex(4)}")
+        return pending.with_name(f"{pending.name}.{secrets.token_hex(4)}")
 
-    def _hand_over(self, place: Path, waiting: Path) -> None:
-        """From now on it is what the commit takes. Where another preparation was quicker, that one is as good."""
+    def _make_pending(self, work_folder: Path, pending: Path) -> None:
+        """Rename the work folder to the one that the commit takes. If another process was quicker, use its folder."""
         try:
-            place.rename(waiting)
+            work_folder.rename(pending)
         except OSError as error:
-            shutil.rmtree(place, ignore_errors=True)
-            # The other one may be committed by now, and its folder no longer wait.
+            shutil.rmtree(work_folder, ignore_errors=True)
+            # The other process may have committed its folder by now.
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 raise PublishError(
-                    f"{waiting} cannot be written ({_why(error)}): check the rights and the disk"
+                    f"{pending} cannot be written ({_error_text(error)}): check the rights and the disk"
                 ) from None
 
-    def _free(self, parcel: Parcel) -> Iterator[Path]:
-        names = [_stem(parcel), *(f"{_stem(parcel)}-{number}" for number in range(2, NAMESAKES + 1))]
+    def _free_folders(self, parcel: ApprovedPost) -> Iterator[Path]:
+        names = [_folder_stem(parcel), *(f"{_folder_stem(parcel)}-{number}" for number in range(2, MAX_NAMESAKES + 1))]
         yield from (self.root / name for name in names if not (self.root / name).exists())
 
-    def _find(self, parcel: Parcel, upload_id: str) -> Path | None:
-        stem = _stem(parcel)
-        namesakes = (each for each in self._posts() if re.fullmatch(re.escape(stem) + r"(-\d+)?", each[0].name))
+    def _find_folder(self, parcel: ApprovedPost, upload_id: str) -> Path | None:
+        stem = _folder_stem(parcel)
+        namesakes = (post for post in self._read_posts() if re.fullmatch(re.escape(stem) + r"(-\d+)?", post[0].name))
         return next((folder for folder, record in namesakes if record.get("upload_id") == upload_id), None)
 
-    def _posts(self) -> Iterator[tuple[Path, dict[str, Any]]]:
-        """The folders that are posts, oldest name first. One whose record cannot be read might be any post: it stops us."""
+    def _read_posts(self) -> Iterator[tuple[Path, dict[str, Any]]]:
+        """List the post folders and their records, oldest name first. Raise if a record cannot be read: it may be any post."""
         if not self.root.exists():
             return
         try:
             folders = sorted(self.root.iterdir())
         except OSError as error:
-            raise PublishError(f"{self.root} cannot be read ({_why(error)}): check its rights") from None
+            raise PublishError(f"{self.root} cannot be read ({_error_text(error)}): check its rights") from None
         for folder in folders:
             record = folder / "post.json"
             if folder.name.startswith(".") or not record.is_file():
@@ -146,13 +151,13 @@ class Folder:
                 raise PublishError(f"{record} cannot be read ({error}): mend it, or move its folder away") from None
 
 
-def _record(parcel: Parcel, upload_id: str, names: list[str]) -> bytes:
+def _encode_record(parcel: ApprovedPost, upload_id: str, names: list[str]) -> bytes:
     pictures = [
         {"file": name, "sha256": picture.sha256, "alt": alt}
         for name, picture, alt in zip(names, parcel.pictures, parcel.alts, strict=True)
     ]
     record = {
-        "version": VERSION,
+        "version": RECORD_VERSION,
         "post": parcel.post_id,
         "upload_id": upload_id,
         "account": parcel.account,
@@ -167,25 +172,25 @@ def _record(parcel: Parcel, upload_id: str, names: list[str]) -> bytes:
     return (json.dumps(record, indent=1, ensure_ascii=False) + "\n").encode()
 
 
-def _receipt(folder: Path) -> Receipt:
+def _folder_receipt(folder: Path) -> Receipt:
     return Receipt("folder", folder.name, folder.absolute().as_uri())
 
 
-def _stem(parcel: Parcel) -> str:
-    return f"{parcel.when:%Y-%m-%d}-{_plain(parcel.persona)}-{_plain(parcel.shot)}"
+def _folder_stem(parcel: ApprovedPost) -> str:
+    return f"{parcel.when:%Y-%m-%d}-{_safe_file_name(parcel.persona)}-{_safe_file_name(parcel.shot)}"
 
 
-def _plain(name: str) -> str:
-    """No name leads out of the folder it is put into."""
+def _safe_file_name(name: str) -> str:
+    """Replace every character that could lead out of the folder."""
     return re.sub(r"[^A-Za-z0-9_-]", "-", name)
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """One commit at a time, over all processes; a killed one lets go by itself."""
+def _exclusive_commit(folder: Path) -> Iterator[None]:
+    """Allow one commit at a time among all processes; the lock of a killed process ends by itself."""
     try:
         import fcntl
-    except ImportError:  # elsewhere the claims on posts have to do
+    except ImportError:  # no fcntl on Windows: only the leases on accounts protect there
         yield
         return
     folder.mkdir(parents=True, exist_ok=True)
@@ -194,8 +199,8 @@ def _alone(folder: Path) -> Iterator[None]:
         yield
 
 
-def _settle(folder: Path) -> None:
-    """A rename survives a power cut only once the folder that holds the name is on disk."""
+def _sync_folder(folder: Path) -> None:
+    """Sync the folder to disk, without which a rename may be lost in a power cut."""
     if os.name == "posix":
         handle = os.open(folder, os.O_RDONLY)
         try:
@@ -204,5 +209,5 @@ def _settle(folder: Path) -> None:
             os.close(handle)
 
 
-def _why(error: OSError) -> str:
+def _error_text(error: OSError) -> str:
     return (error.strerror or str(error)).lower()

@@ -1,4 +1,4 @@
-"""Clients for the web at large: every request once, with a timeout, straight to this machine where that is asked."""
+"""Open HTTP clients that send every request once, with a timeout, and reach this machine without a proxy."""
 
 from __future__ import annotations
 
@@ -18,19 +18,23 @@ def open_client(
     headers: Mapping[str, str] | None = None,
     transport: httpx.BaseTransport | None = None,
 ) -> httpx.Client:
-    """A client that never tries twice, and with a new connection: an old one may have gone stale."""
-    waits = httpx.Timeout(timeout[1], connect=timeout[0])
+    """Open a client that never retries, with a new connection, since an old one may be closed."""
+    limits = httpx.Timeout(timeout[1], connect=timeout[0])
     return httpx.Client(
-        headers=headers, timeout=waits, verify=certificates(), transport=transport, trust_env=not is_local(address)
+        headers=headers,
+        timeout=limits,
+        verify=default_ssl_context(),
+        transport=transport,
+        trust_env=not is_local(address),
     )
 
 
 def is_local(address: str) -> bool:
-    """Whether this machine is asked, past any proxy."""
+    """Tell whether the address is on this machine, which is reached without a proxy."""
     return urlsplit(address).hostname in ("127.0.0.1", "localhost")
 
 
 @functools.cache
-def certificates() -> ssl.SSLContext:
-    """Read once: that takes longer than most requests."""
+def default_ssl_context() -> ssl.SSLContext:
+    """Load the certificates once, since that takes longer than most requests."""
     return httpx.create_ssl_context()

@@ -1,4 +1,4 @@
-"""Addresses that are given for rehearsals: this machine's own, and no other."""
+"""Check addresses that are given for rehearsals: only this machine's own are allowed."""
 
 from urllib.parse import urlsplit
 
@@ -6,7 +6,7 @@ from models.system.errors import UserError
 
 
 def check_loopback(address: str) -> str:
-    """The address without a slash at its end, if it leads to this machine."""
+    """Return the address without a final slash; raise unless it leads to this machine."""
     parts = urlsplit(address)
     if parts.scheme != "http" or parts.hostname not in ("127.0.0.1", "localhost", "::1"):
         raise UserError(

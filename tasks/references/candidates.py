@@ -1,4 +1,4 @@
-"""Which pictures may become references: shots from the persona's prompt and seed, or pictures of one's own."""
+"""Collect the candidates for references: shots from the persona's prompt and seed, or the user's own pictures."""
 
 from __future__ import annotations
 
@@ -12,77 +12,86 @@ from typing import Any, Protocol
 from models.picture.shot import Shot
 from tasks.persona import persona as personas
 from tasks.persona.persona import Persona
-from tasks.references.reference_set import Candidate
-from tasks.settings.sections import References
-from tasks.store.picture_files import Artifacts
+from tasks.references.reference_set import ReferenceCandidate
+from tasks.settings.sections import ReferenceSettings
+from tasks.store.picture_files import PictureFiles
 
 Cell = Mapping[str, str]
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What to make candidates from: the persona, cells that were found missing, and what was learned so far."""
+class CandidatePlan:
+    """Describes which candidates to make: for a persona, with cells that were missing and the embedding learned so far."""
 
     persona: Persona
     count: int
     keep: int
     extra: tuple[Cell, ...] = ()
-    word: Path | None = None
+    embedding: Path | None = None
     round: int = 1
 
     @classmethod
-    def first(cls, persona: Persona, knobs: References, word: Path | None = None, round: int = 1) -> Plan:
-        """As the persona says, and the settings where it says nothing."""
-        own = persona.references
-        return cls(persona, own.candidates or knobs.candidates, own.keep or knobs.keep, (), word, round)
+    def for_persona(
+        cls, persona: Persona, settings: ReferenceSettings, embedding: Path | None = None, round: int = 1
+    ) -> CandidatePlan:
+        """Plan the first candidates from the persona's file, with the settings as defaults."""
+        references = persona.references
+        return cls(
+            persona,
+            references.candidates or settings.candidates,
+            references.keep or settings.keep,
+            (),
+            embedding,
+            round,
+        )
 
-    def with_cells(self, cells: Sequence[Cell]) -> Plan:
-        """The plan with candidates for these cells as well; the same cell asked for again gets another seed."""
+    def with_cells(self, cells: Sequence[Cell]) -> CandidatePlan:
+        """Return a plan with candidates for these cells as well; a cell that is requested again gets another seed."""
         return dataclasses.replace(self, extra=(*self.extra, *cells))
 
-    def cells(self) -> list[Cell]:
-        """The cell of every candidate, in order."""
-        return [*personas.cells(self.persona, self.count), *self.extra]
+    def candidate_cells(self) -> list[Cell]:
+        """List the cell of every candidate, in order."""
+        return [*personas.candidate_cells(self.persona, self.count), *self.extra]
 
-    def prompts(self) -> list[str]:
-        subject = self.persona.token if self.word else None
-        return [personas.prompt_for(self.persona, cell, subject) for cell in self.cells()]
+    def candidate_prompts(self) -> list[str]:
+        subject = self.persona.token if self.embedding else None
+        return [personas.prompt_for(self.persona, cell, subject) for cell in self.candidate_cells()]
 
-    def seeds(self) -> list[int]:
-        """Derived from the persona's seed and the candidate's number: another word in the prompt leaves them."""
-        return [personas.seed_for(self.persona, number) for number in range(len(self.cells()))]
+    def candidate_seeds(self) -> list[int]:
+        """Derive the seeds from the persona's seed and the candidate's number; they do not depend on the prompt."""
+        return [personas.seed_for(self.persona, number) for number in range(len(self.candidate_cells()))]
 
-    def changes(self) -> dict[str, Any]:
-        """What the persona says otherwise than the settings."""
-        own = self.persona.references
-        found = {"negative": own.negative, "guidance": own.guidance, "steps": own.steps}
-        return {name: value for name, value in found.items() if value is not None}
+    def setting_overrides(self) -> dict[str, Any]:
+        """Return the values in which the persona differs from the settings."""
+        references = self.persona.references
+        overrides = {"negative": references.negative, "guidance": references.guidance, "steps": references.steps}
+        return {name: value for name, value in overrides.items() if value is not None}
 
 
 @dataclass(frozen=True)
-class Gathered:
-    """The candidates, and the files that could not become any."""
+class CandidatePool:
+    """Candidates, and the files that could not become candidates."""
 
-    candidates: Sequence[Candidate]
+    candidates: Sequence[ReferenceCandidate]
     side: int
     skipped: Sequence[tuple[str, str]] = ()
 
     @property
-    def ids(self) -> list[str]:
+    def candidate_ids(self) -> list[str]:
         return [candidate.id for candidate in self.candidates]
 
 
-def from_shots(plan: Plan, shots: Sequence[Shot], artifacts: Artifacts) -> Gathered:
-    """The candidates whose pictures these shots are; a shot that two cells share counts once."""
-    found: dict[str, Candidate] = {}
-    for number, (shot, cell) in enumerate(zip(shots, plan.cells(), strict=True)):
-        path = artifacts.picture(shot.id).relative_to(artifacts.root.parent).as_posix()
-        found.setdefault(shot.id, Candidate(shot.id, path, shot.prompt, dict(cell), number, shot.seed))
-    return Gathered(list(found.values()), min(shots[0].width, shots[0].height))
+def from_shots(plan: CandidatePlan, shots: Sequence[Shot], artifacts: PictureFiles) -> CandidatePool:
+    """Return the candidates that show these shots; a shot that two cells share counts once."""
+    candidates: dict[str, ReferenceCandidate] = {}
+    for number, (shot, cell) in enumerate(zip(shots, plan.candidate_cells(), strict=True)):
+        path = artifacts.picture_path(shot.id).relative_to(artifacts.root.parent).as_posix()
+        candidates.setdefault(shot.id, ReferenceCandidate(shot.id, path, shot.prompt, dict(cell), number, shot.seed))
+    return CandidatePool(list(candidates.values()), min(shots[0].width, shots[0].height))
 
 
-class Own(Protocol):
-    """A picture of one's own, brought to the model's size."""
+class PreparedPicture(Protocol):
+    """Protocol of a user's own picture at the model's size."""
 
     @property
     def source(self) -> Path: ...
@@ -96,8 +105,8 @@ class Own(Protocol):
     def upscaled(self) -> bool: ...
 
 
-class Skipped(Protocol):
-    """A file that was passed over."""
+class FileWithReason(Protocol):
+    """Protocol of a file that was skipped, with the reason."""
 
     @property
     def path(self) -> Path: ...
@@ -105,22 +114,24 @@ class Skipped(Protocol):
     def reason(self) -> str: ...
 
 
-def from_folder(pictures: Sequence[Own], skipped: Sequence[Skipped], side: int, artifacts: Artifacts) -> Gathered:
-    """Candidates from pictures of one's own."""
-    found = [
-        Candidate(
+def from_folder(
+    pictures: Sequence[PreparedPicture], skipped: Sequence[FileWithReason], side: int, artifacts: PictureFiles
+) -> CandidatePool:
+    """Return candidates made from the user's own pictures."""
+    candidates = [
+        ReferenceCandidate(
             id=picture.hash[:24],
             path=picture.path.relative_to(artifacts.root.parent).as_posix(),
             prompt=picture.caption,
             number=number,
-            source=_told(picture.source),
+            source=_printable_name(picture.source),
             upscaled=picture.upscaled,
         )
         for number, picture in enumerate(pictures)
     ]
-    return Gathered(found, side, [(_told(each.path), each.reason) for each in skipped])
+    return CandidatePool(candidates, side, [(_printable_name(file.path), file.reason) for file in skipped])
 
 
-def _told(file: Path) -> str:
-    """A name as it can be written down: what is no UTF-8, as from old archives, becomes question marks."""
+def _printable_name(file: Path) -> str:
+    """Return the file's name as UTF-8 text; bytes that are not UTF-8, as in old archives, become replacement characters."""
     return os.fsencode(file.name).decode("utf-8", "replace")

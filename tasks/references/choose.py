@@ -1,7 +1,7 @@
 """Choose the reference set, in three stages: gates, identity, diversity. Every candidate gets its reason.
 
-Pure arithmetic on what `score` measured: the same candidates and settings give the same choice, and a person's word counts
-before everything else.
+Only arithmetic on what `measure_candidates` wrote: the same candidates and settings give the same choice. Decisions of a
+person come first.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ import numpy as np
 from models.picture import quality
 from models.scoring import clusters
 from models.scoring import statistics as choosing
-from tasks.references.measurements import Scores, effective_size, identities, sharpness_cut
-from tasks.references.reference_set import Candidate, Choice, Verdict
-from tasks.settings.sections import References
+from tasks.references.measurements import Scores, effective_size, identity_vectors, sharpness_cut
+from tasks.references.reference_set import ReferenceCandidate, ReferenceChoice, Verdict
+from tasks.settings.sections import ReferenceSettings
 
-MANY = 24
-"""Of so many candidates, who they are is among the largest differences; of fewer, chance is."""
+MIN_FOR_MAIN_DIRECTIONS = 24
+"""With this many candidates, identity is among the largest differences between them; with fewer, chance may be."""
 
 
 @dataclass
-class _Book:
-    """Notes on every candidate while the stages go over them; the first reason to drop one stays."""
+class _Decisions:
+    """Collects the scores and reasons of every candidate, stage by stage; the first reason to drop a candidate stays."""
 
-    candidates: Sequence[Candidate]
+    candidates: Sequence[ReferenceCandidate]
     scores: Scores
     reasons: dict[int, tuple[str, str, str]] = field(default_factory=dict)
     """Candidate number → stage, code, reason."""
@@ -35,133 +35,152 @@ class _Book:
     cuts: dict[str, float] = field(default_factory=dict)
     kept_by_person: set[int] = field(default_factory=set)
 
-    def drop(self, which: int, stage: str, code: str, reason: str) -> None:
-        if which not in self.kept_by_person:
-            self.reasons.setdefault(which, (stage, code, reason))
+    def drop_candidate(self, number: int, stage: str, code: str, reason: str) -> None:
+        if number not in self.kept_by_person:
+            self.reasons.setdefault(number, (stage, code, reason))
 
-    def note(self, name: str, values: np.ndarray) -> None:
+    def note_scores(self, name: str, values: np.ndarray) -> None:
         for number, value in enumerate(values):
             self.numbers.setdefault(number, {})[name] = round(float(value), 4)
 
     @property
-    def left(self) -> list[int]:
+    def remaining_numbers(self) -> list[int]:
         return [number for number in range(len(self.candidates)) if number not in self.reasons]
 
 
-def choose(
-    candidates: Sequence[Candidate], scores: Scores, knobs: References, keep: int, overrules: Mapping[str, str]
-) -> Choice:
-    """A verdict on every candidate, and the `keep` best that belong together and differ in all but who they are."""
+def choose_reference_set(
+    candidates: Sequence[ReferenceCandidate],
+    scores: Scores,
+    settings: ReferenceSettings,
+    keep: int,
+    overrules: Mapping[str, str],
+) -> ReferenceChoice:
+    """Choose the `keep` best candidates that show one character and differ in everything else; give every candidate a verdict."""
     assert scores.ids == tuple(candidate.id for candidate in candidates), "scores of other candidates"
-    book = _Book(candidates, scores)
-    _by_person(book, overrules)
-    _by_pixels(book, knobs)
-    _by_likeness(book, knobs)
-    _by_repetition(book, knobs)
-    if problem := _too_few(book, max(keep, knobs.cluster_least), knobs):
-        return _verdicts(book, [], problem)
-    likeness, problem = _by_identity(book, knobs, keep)
+    decisions = _Decisions(candidates, scores)
+    _apply_manual_decisions(decisions, overrules)
+    _drop_bad_pixels(decisions, settings)
+    _drop_unlike(decisions, settings)
+    _drop_duplicates(decisions, settings)
+    if problem := _too_few_reason(decisions, max(keep, settings.cluster_least), settings):
+        return _build_choice(decisions, [], problem)
+    likeness, problem = _keep_one_character(decisions, settings, keep)
     if problem:
-        return _verdicts(book, [], problem)
-    order = _by_diversity(book, knobs, keep, likeness)
+        return _build_choice(decisions, [], problem)
+    order = _choose_diverse(decisions, settings, keep, likeness)
     short = (
         f"only {len(order)} of the {keep} references could be chosen: make more candidates" if len(order) < keep else ""
     )
-    return _verdicts(book, order, short)
+    return _build_choice(decisions, order, short)
 
 
-def _by_person(book: _Book, overrules: Mapping[str, str]) -> None:
-    for number, candidate in enumerate(book.candidates):
+def _apply_manual_decisions(decisions: _Decisions, overrules: Mapping[str, str]) -> None:
+    for number, candidate in enumerate(decisions.candidates):
         if overrules.get(candidate.id) == "drop":
-            book.drop(number, "person", "person", "a person dropped it")
-    book.kept_by_person = {n for n, each in enumerate(book.candidates) if overrules.get(each.id) == "keep"}
+            decisions.drop_candidate(number, "person", "person", "a person dropped it")
+    decisions.kept_by_person = {
+        n for n, candidate in enumerate(decisions.candidates) if overrules.get(candidate.id) == "keep"
+    }
 
 
-def _by_pixels(book: _Book, knobs: References) -> None:
-    """Blank, over- or underexposed, blurred."""
-    pixels = book.scores.pixels
+def _drop_bad_pixels(decisions: _Decisions, settings: ReferenceSettings) -> None:
+    """Drop candidates that are blank, over- or underexposed, or blurred."""
+    pixels = decisions.scores.pixels
     for name in ("spread", "sharpness"):
-        book.note(name, pixels[name])
-    sharp = sharpness_cut(book.scores, knobs)
-    book.cuts |= {"spread": knobs.blank_spread, "sharpness": sharp}
-    for number in range(len(book.candidates)):
-        if pixels["spread"][number] < knobs.blank_spread:
-            text = f"blank: brightness varies by {pixels['spread'][number]:.1f}, under {knobs.blank_spread:g}"
-            book.drop(number, "gate", "blank", text)
-        for name, word in (("bright", "overexposed"), ("dark", "underexposed")):
-            if (share := pixels[name][number]) > knobs.exposure:
-                what = "white" if name == "bright" else "black"
-                book.drop(number, "gate", word, f"{word}: {share:.0%} of it is {what}, over {knobs.exposure:.0%}")
+        decisions.note_scores(name, pixels[name])
+    sharp = sharpness_cut(decisions.scores, settings)
+    decisions.cuts |= {"spread": settings.blank_spread, "sharpness": sharp}
+    for number in range(len(decisions.candidates)):
+        if pixels["spread"][number] < settings.blank_spread:
+            text = f"blank: brightness varies by {pixels['spread'][number]:.1f}, under {settings.blank_spread:g}"
+            decisions.drop_candidate(number, "gate", "blank", text)
+        for name, code in (("bright", "overexposed"), ("dark", "underexposed")):
+            if (share := pixels[name][number]) > settings.exposure:
+                colour = "white" if name == "bright" else "black"
+                decisions.drop_candidate(
+                    number, "gate", code, f"{code}: {share:.0%} of it is {colour}, over {settings.exposure:.0%}"
+                )
         if pixels["sharpness"][number] < sharp:
             text = f"blurred: sharpness {pixels['sharpness'][number]:.3f}, under the cut {sharp:.3f}"
-            book.drop(number, "gate", "blurred", text)
+            decisions.drop_candidate(number, "gate", "blurred", text)
 
 
-def _by_likeness(book: _Book, knobs: References) -> None:
-    """Not what was asked for, not the class at all, or more like something nobody wants. Cuts come from what is left."""
-    left = book.left
-    if not left:
+def _drop_unlike(decisions: _Decisions, settings: ReferenceSettings) -> None:
+    """Drop candidates unlike their prompt or the class word, or too like an unwanted concept.
+
+    The cuts are computed from the candidates that remain.
+    """
+    remaining = decisions.remaining_numbers
+    if not remaining:
         return
     for name, code, spread, floor, text in (
         (
             "subject",
             "kind",
-            knobs.prompt_spread,
-            knobs.prompt_floor,
+            settings.prompt_spread,
+            settings.prompt_floor,
             "another kind of thing: likeness to the class word",
         ),
-        ("prompt", "prompt", knobs.prompt_spread, knobs.prompt_floor, "not what was asked for: likeness to its prompt"),
+        (
+            "prompt",
+            "prompt",
+            settings.prompt_spread,
+            settings.prompt_floor,
+            "not what was asked for: likeness to its prompt",
+        ),
     ):
-        values: np.ndarray = getattr(book.scores, name)
-        book.note(name, values)
-        book.cuts[name] = cut = choosing.cut(values[left], spread, floor)
-        for number in left:
+        values: np.ndarray = getattr(decisions.scores, name)
+        decisions.note_scores(name, values)
+        decisions.cuts[name] = cut = choosing.outlier_cut(values[remaining], spread, floor)
+        for number in remaining:
             if values[number] < cut:
-                book.drop(number, "gate", code, f"{text} {values[number]:.3f}, under the cut {cut:.3f}")
-    for concept, values in book.scores.unwanted.items():
-        book.note(f"unwanted {concept}", values)
-        # Words that the scorer hardly knows are near every picture: only what stands out from the set counts.
-        cut = -choosing.cut(-values[left], knobs.prompt_spread, -np.inf)
-        cut = max(cut, knobs.unwanted_margin)
-        for number in left:
+                decisions.drop_candidate(number, "gate", code, f"{text} {values[number]:.3f}, under the cut {cut:.3f}")
+    for concept, values in decisions.scores.unwanted.items():
+        decisions.note_scores(f"unwanted {concept}", values)
+        # Words that the scorer hardly knows are near every picture, so only outliers of the set count.
+        cut = -choosing.outlier_cut(-values[remaining], settings.prompt_spread, -np.inf)
+        cut = max(cut, settings.unwanted_margin)
+        for number in remaining:
             if values[number] > cut:
                 text = f"unwanted: more like {concept!r} than like the class word, by {values[number]:.3f}"
-                book.drop(number, "gate", "unwanted", f"{text}, over the cut {cut:.3f}")
+                decisions.drop_candidate(number, "gate", "unwanted", f"{text}, over the cut {cut:.3f}")
 
 
-def _by_repetition(book: _Book, knobs: References) -> None:
-    """The same picture again, by its pixels' pattern or by CLIP; the first one stays."""
-    left = book.left
-    hashes = [int(book.scores.hashes[number]) for number in left]
-    for first, again in quality.near_duplicates(hashes, knobs.duplicate_bits):
-        name = book.candidates[left[first]].short
-        book.drop(left[again], "gate", "duplicate", f"duplicate of {name}: the same pattern of pixels")
-    left = book.left
-    vectors = book.scores.seen[left]
-    for start in range(0, len(left), 512):
+def _drop_duplicates(decisions: _Decisions, settings: ReferenceSettings) -> None:
+    """Drop repeated pictures, by the pattern of their pixels or by CLIP; the first one stays."""
+    remaining = decisions.remaining_numbers
+    hashes = [int(decisions.scores.hashes[number]) for number in remaining]
+    for first, again in quality.near_duplicates(hashes, settings.duplicate_bits):
+        name = decisions.candidates[remaining[first]].short_id
+        decisions.drop_candidate(
+            remaining[again], "gate", "duplicate", f"duplicate of {name}: the same pattern of pixels"
+        )
+    remaining = decisions.remaining_numbers
+    vectors = decisions.scores.seen[remaining]
+    for start in range(0, len(remaining), 512):
         near = vectors[start : start + 512] @ vectors[: start + 512].T
-        for row, column in np.argwhere(np.tril(near, start - 1) > knobs.duplicate_likeness):
-            again, first = left[start + int(row)], left[int(column)]
-            if first not in book.reasons:
-                text = f"duplicate of {book.candidates[first].short}: CLIP likeness {near[row, column]:.3f}"
-                book.drop(again, "gate", "duplicate", text)
+        for row, column in np.argwhere(np.tril(near, start - 1) > settings.duplicate_likeness):
+            again, first = remaining[start + int(row)], remaining[int(column)]
+            if first not in decisions.reasons:
+                text = f"duplicate of {decisions.candidates[first].short_id}: CLIP likeness {near[row, column]:.3f}"
+                decisions.drop_candidate(again, "gate", "duplicate", text)
 
 
-def _too_few(book: _Book, least: int, knobs: References) -> str:
-    left = book.left
-    if len(left) >= least:
+def _too_few_reason(decisions: _Decisions, least: int, settings: ReferenceSettings) -> str:
+    remaining = decisions.remaining_numbers
+    if len(remaining) >= least:
         return ""
-    counted = Counter(code for _, code, _ in book.reasons.values()).most_common()
-    why = ", ".join(f"{count} {_WORDS.get(code, code)}" for code, count in counted)
-    knob = _KNOBS.get(counted[0][0], "references.candidates") if counted else "references.candidates"
+    counted = Counter(code for _, code, _ in decisions.reasons.values()).most_common()
+    counts_text = ", ".join(f"{count} {_PHRASE_OF_CODE.get(code, code)}" for code, count in counted)
+    setting = _SETTING_OF_CODE.get(counted[0][0], "references.candidates") if counted else "references.candidates"
     return (
-        f"only {len(left)} of {len(book.candidates)} candidates passed the gates and {least} are needed"
-        f"{f' ({why})' if why else ''}: raise references.candidates or loosen {knob}"
+        f"only {len(remaining)} of {len(decisions.candidates)} candidates passed the gates and {least} are needed"
+        f"{f' ({counts_text})' if counts_text else ''}: raise references.candidates or loosen {setting}"
     )
 
 
-_WORDS = {"kind": "of another kind", "prompt": "not as asked for", "person": "dropped by a person"}
-_KNOBS = {
+_PHRASE_OF_CODE = {"kind": "of another kind", "prompt": "not as asked for", "person": "dropped by a person"}
+_SETTING_OF_CODE = {
     "blank": "references.blank_spread",
     "blurred": "references.blur_spread",
     "overexposed": "references.exposure",
@@ -173,101 +192,105 @@ _KNOBS = {
 }
 
 
-def _by_identity(book: _Book, knobs: References, keep: int) -> tuple[np.ndarray, str]:
-    """Keep those who are one and the same; says how alike each candidate is to them."""
-    left = book.left
-    plain = identities(book.scores, book.candidates, left)
-    # Own pictures are one character already, more or less; generated ones are several, and have to be told apart.
-    made = not any(book.candidates[number].source for number in left)
-    several = made and knobs.identity == "cluster" and len(left) >= MANY
-    vectors = choosing.main_directions(plain) if several else plain
-    least = max(keep, knobs.cluster_least)
-    if knobs.identity == "core":
-        members = choosing.core(vectors, knobs.core_share, least)
-        likeness = vectors @ _middle(vectors[members])
+def _keep_one_character(decisions: _Decisions, settings: ReferenceSettings, keep: int) -> tuple[np.ndarray, str]:
+    """Keep the candidates that show one character; return each candidate's likeness to them, and the problem if any."""
+    remaining = decisions.remaining_numbers
+    plain = identity_vectors(decisions.scores, decisions.candidates, remaining)
+    # A user's own pictures mostly show one character already; generated ones show several, which must be separated.
+    is_generated = not any(decisions.candidates[number].source for number in remaining)
+    is_mixed = is_generated and settings.identity == "cluster" and len(remaining) >= MIN_FOR_MAIN_DIRECTIONS
+    vectors = choosing.main_directions(plain) if is_mixed else plain
+    least = max(keep, settings.cluster_least)
+    if settings.identity == "core":
+        members = choosing.central_members(vectors, settings.core_share, least)
+        likeness = vectors @ _mean_direction(vectors[members])
     else:
-        found = clusters.cluster(vectors, least, knobs.identity_spread)
-        if not len(found.members):
+        grouping = clusters.find_cluster(vectors, least, settings.identity_spread)
+        if not len(grouping.members):
             return np.zeros(0), (
-                f"the largest group of candidates that look like one character has {max(found.sizes, default=0)} pictures "
+                f"the largest group of candidates that look like one character has {max(grouping.sizes, default=0)} pictures "
                 f"and {least} are needed: say more of the character in the persona's subject, raise "
                 "references.candidates, or lower references.cluster_least"
             )
-        members, likeness = found.members, found.similarity
-    everyone = np.full(len(book.candidates), np.nan)
-    everyone[left] = likeness
+        members, likeness = grouping.members, grouping.similarity
+    everyone = np.full(len(decisions.candidates), np.nan)
+    everyone[remaining] = likeness
     cohesion = choosing.mean_pairwise(plain[members])
     inside = set(np.asarray(members).tolist())
-    book.cuts["identity"] = least_inside = float(min(likeness[list(inside)]))
-    for place, number in enumerate(left):
-        book.numbers.setdefault(number, {})["identity"] = round(float(likeness[place]), 4)
-        if place not in inside:
-            text = f"outside the most alike group: likeness to its middle {likeness[place]:.3f}, its least {least_inside:.3f}"
-            if likeness[place] >= least_inside:
-                text = (
-                    f"nearer to another group than to the most alike one, whose middle it is {likeness[place]:.3f} like"
-                )
-            book.drop(number, "identity", "stranger", text)
-    if cohesion < knobs.identity_floor:
+    decisions.cuts["identity"] = least_inside = float(min(likeness[list(inside)]))
+    for position, number in enumerate(remaining):
+        decisions.numbers.setdefault(number, {})["identity"] = round(float(likeness[position]), 4)
+        if position not in inside:
+            text = f"outside the most alike group: likeness to its middle {likeness[position]:.3f}, its least {least_inside:.3f}"
+            if likeness[position] >= least_inside:
+                text = f"nearer to another group than to the most alike one, whose middle it is {likeness[position]:.3f} like"
+            decisions.drop_candidate(number, "identity", "stranger", text)
+    if cohesion < settings.identity_floor:
         return everyone, (
             f"the most alike {len(inside)} candidates have a mean likeness of {cohesion:.3f}, under "
-            f"references.identity_floor = {knobs.identity_floor:g}: say more of the character in the persona's prompt"
+            f"references.identity_floor = {settings.identity_floor:g}: say more of the character in the persona's prompt"
         )
     return everyone, ""
 
 
-def _middle(vectors: np.ndarray) -> np.ndarray:
+def _mean_direction(vectors: np.ndarray) -> np.ndarray:
     middle = vectors.mean(0)
     return middle / max(float(np.linalg.norm(middle)), 1e-12)
 
 
-def _by_diversity(book: _Book, knobs: References, keep: int, likeness: np.ndarray) -> list[int]:
-    """Cover the matrix and stay apart; those a person kept come first."""
-    left = book.left
-    first = [number for number in left if number in book.kept_by_person][:keep]
-    rest = [number for number in left if number not in first]
+def _choose_diverse(decisions: _Decisions, settings: ReferenceSettings, keep: int, likeness: np.ndarray) -> list[int]:
+    """Choose candidates that cover the matrix and differ from each other; those that a person kept come first."""
+    remaining = decisions.remaining_numbers
+    first = [number for number in remaining if number in decisions.kept_by_person][:keep]
+    rest = [number for number in remaining if number not in first]
     order = list(first)
     if len(order) < keep and rest:
         pool = first + rest
-        picked = choosing.diverse(
-            book.scores.seen[pool], likeness[pool], _cells(book, pool), keep, knobs.balance, first=range(len(first))
+        picked = choosing.choose_diverse(
+            decisions.scores.seen[pool],
+            likeness[pool],
+            _phrases_by_axis(decisions, pool),
+            keep,
+            settings.balance,
+            first=range(len(first)),
         )
-        order = [pool[place] for place in picked.items]
-    for number in left:
+        order = [pool[position] for position in picked.items]
+    for number in remaining:
         if number not in order:
-            nearness = book.scores.seen[order] @ book.scores.seen[number]
+            nearness = decisions.scores.seen[order] @ decisions.scores.seen[number]
             near = int(nearness.argmax())
-            text = f"not needed: {book.candidates[order[near]].short} of the set shows much the same ({nearness[near]:.2f})"
-            book.drop(number, "diversity", "redundant", text)
+            name = decisions.candidates[order[near]].short_id
+            text = f"not needed: {name} of the set shows much the same ({nearness[near]:.2f})"
+            decisions.drop_candidate(number, "diversity", "redundant", text)
     return order
 
 
-def _cells(book: _Book, pool: Sequence[int]) -> dict[str, list[str]]:
-    """What each of the pool shows on the axes of the matrix: as it was asked for, or as CLIP sees it."""
-    found = {}
-    for axis, phrases in book.scores.phrases.items():
-        asked = [book.candidates[number].cell.get(axis, "") for number in pool]
-        if any(asked):
-            found[axis] = asked
-        elif axis != "accessory" and not any(book.candidates[number].cell for number in pool):
-            found[axis] = [phrases[int(book.scores.shows[axis][number])] for number in pool]
-    return found
+def _phrases_by_axis(decisions: _Decisions, pool: Sequence[int]) -> dict[str, list[str]]:
+    """Return the phrase of each pooled candidate on every axis: the requested one, or the one that CLIP finds nearest."""
+    by_axis = {}
+    for axis, phrases in decisions.scores.phrases.items():
+        requested = [decisions.candidates[number].cell.get(axis, "") for number in pool]
+        if any(requested):
+            by_axis[axis] = requested
+        elif axis != "accessory" and not any(decisions.candidates[number].cell for number in pool):
+            by_axis[axis] = [phrases[int(decisions.scores.shows[axis][number])] for number in pool]
+    return by_axis
 
 
-def _verdicts(book: _Book, order: Sequence[int], problem: str) -> Choice:
+def _build_choice(decisions: _Decisions, order: Sequence[int], problem: str) -> ReferenceChoice:
     verdicts = []
-    for number, candidate in enumerate(book.candidates):
-        scores = book.numbers.get(number, {})
-        if number in book.reasons:
-            stage, code, reason = book.reasons[number]
+    for number, candidate in enumerate(decisions.candidates):
+        scores = decisions.numbers.get(number, {})
+        if number in decisions.reasons:
+            stage, code, reason = decisions.reasons[number]
             verdicts.append(Verdict(candidate, "dropped", stage, reason, code, scores))
         elif number in order:
-            who = (
+            note = (
                 "a person kept it"
-                if number in book.kept_by_person
+                if number in decisions.kept_by_person
                 else f"number {list(order).index(number) + 1} of the set"
             )
-            verdicts.append(Verdict(candidate, "chosen", "diversity", who, "chosen", scores))
+            verdicts.append(Verdict(candidate, "chosen", "diversity", note, "chosen", scores))
         else:
             verdicts.append(
                 Verdict(candidate, "dropped", "", "not reached: an earlier stage failed", "undecided", scores)
@@ -275,13 +298,17 @@ def _verdicts(book: _Book, order: Sequence[int], problem: str) -> Choice:
     figures = {}
     if len(order) > 1:
         passed = [
-            n for n in range(len(book.candidates)) if book.reasons.get(n, ("", "", ""))[0] not in ("gate", "person")
+            n
+            for n in range(len(decisions.candidates))
+            if decisions.reasons.get(n, ("", "", ""))[0] not in ("gate", "person")
         ]
         figures = {
-            "cohesion": choosing.mean_pairwise(identities(book.scores, book.candidates, list(order))),
-            "distance": 1 - choosing.mean_pairwise(identities(book.scores, book.candidates, passed)),
-            "effective size": effective_size(book.scores, order),
+            "cohesion": choosing.mean_pairwise(identity_vectors(decisions.scores, decisions.candidates, list(order))),
+            "distance": 1 - choosing.mean_pairwise(identity_vectors(decisions.scores, decisions.candidates, passed)),
+            "effective size": effective_size(decisions.scores, order),
         }
     figures = {name: round(float(value), 4) for name, value in figures.items()}
-    ids = [book.candidates[number].id for number in order]
-    return Choice(verdicts, ids, {k: round(float(v), 4) for k, v in book.cuts.items()}, (), figures, problem)
+    ids = [decisions.candidates[number].id for number in order]
+    return ReferenceChoice(
+        verdicts, ids, {k: round(float(v), 4) for k, v in decisions.cuts.items()}, (), figures, problem
+    )

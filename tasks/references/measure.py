@@ -1,4 +1,4 @@
-"""Look at every candidate: what its pixels say, and what CLIP sees in it. Choosing comes later and needs no model."""
+"""Measure every candidate, by its pixels and with CLIP. Choosing comes later and needs no model."""
 
 from __future__ import annotations
 
@@ -10,121 +10,145 @@ import numpy as np
 from PIL import Image
 
 from models.picture import quality
-from models.picture.reading import open_picture, rgb
+from models.picture.reading import convert_to_rgb, open_picture
 from models.scoring import statistics
 from models.system.errors import UserError
-from models.system.progress import bar
-from tasks.persona.persona import Persona, article
-from tasks.pictures.scorers import scorers
-from tasks.references.measurements import Scores, put
-from tasks.references.reference_set import Candidate
-from tasks.settings.settings import Loaded
+from models.system.progress import show_progress
+from tasks.persona.persona import Persona, with_article
+from tasks.pictures.scorers import load_scorers
+from tasks.references.measurements import Scores, save_measurements
+from tasks.references.reference_set import ReferenceCandidate
+from tasks.settings.settings import LoadedSettings
 
 if TYPE_CHECKING:
-    from models.scoring.clip import Scorer
+    from models.scoring.clip import ClipScorer
     from models.scoring.picture_scorer import PictureScorer
 
-PIXELS = ("spread", "sharpness", "dark", "bright", "width", "height")
+PIXEL_MEASURES = ("spread", "sharpness", "dark", "bright", "width", "height")
 SURROUNDINGS = ("framing", "angle", "background", "light")
-"""The axes that are not the character: what tells their phrases apart is taken out of the likeness of two pictures."""
+"""Axes that are not the character: the differences between their phrases are removed from the likeness of two pictures."""
 
 
-def score(candidates: Sequence[Candidate], persona: Persona, loaded: Loaded) -> Path:
-    """Measure every candidate; the file of numbers is named by what it was made from."""
+def measure_candidates(candidates: Sequence[ReferenceCandidate], persona: Persona, loaded: LoadedSettings) -> Path:
+    """Measure every candidate and return the file of measurements, whose name is a hash of its content."""
     if not candidates:
         raise UserError(f"{persona.name} has no candidates: raise references.candidates, or add pictures to its folder")
-    scorer, who = scorers(loaded)
-    look = _Look(loaded.studio, candidates)
-    with bar("looking at candidates", len(candidates), "pictures") as advance:
-        seen = np.stack([_told(vector, advance) for _, vector in scorer.pictures(look.pictures())])
-    identity, name = seen, scorer.model_hash
-    if who:
-        identity, name = _identity(look, who), f"{name} {loaded.settings.references.identity_scorer}"
-    scores = _with_texts(look, seen, identity, name, scorer, persona, loaded)
-    return put(scores, loaded.studio / "cache" / "scores")
+    scorer, identity_scorer = load_scorers(loaded)
+    reader = _CandidateReader(loaded.studio, candidates)
+    with show_progress("looking at candidates", len(candidates), "pictures") as advance:
+        vectors = np.stack(
+            [_count_progress(vector, advance) for _, vector in scorer.encode_pictures(reader.open_pictures())]
+        )
+    identity, name = vectors, scorer.model_hash
+    if identity_scorer:
+        identity, name = (
+            _measure_identity(reader, identity_scorer),
+            f"{name} {loaded.settings.references.identity_scorer}",
+        )
+    scores = _compare_with_texts(reader, vectors, identity, name, scorer, persona, loaded)
+    return save_measurements(scores, loaded.studio / "cache" / "scores")
 
 
-class _Look:
-    """Opens each candidate once for CLIP, and measures its pixels in passing."""
+class _CandidateReader:
+    """Opens each candidate once for CLIP, and measures its pixels at the same time."""
 
-    def __init__(self, studio: Path, candidates: Sequence[Candidate]) -> None:
+    def __init__(self, studio: Path, candidates: Sequence[ReferenceCandidate]) -> None:
         self.studio, self.candidates = studio, candidates
         self.qualities: list[quality.Quality] = []
         self.hashes: list[int] = []
 
-    def pictures(self, measuring: bool = True) -> Iterator[Image.Image]:
+    def open_pictures(self, measuring: bool = True) -> Iterator[Image.Image]:
         for candidate in self.candidates:
-            picture = rgb(open_picture(self.studio / candidate.path))
+            picture = convert_to_rgb(open_picture(self.studio / candidate.path))
             if measuring:
-                self.qualities.append(quality.measure(picture))
+                self.qualities.append(quality.measure_quality(picture))
                 self.hashes.append(quality.perceptual_hash(picture))
             yield picture
 
 
-def _told(vector: np.ndarray, advance: Any) -> np.ndarray:
+def _count_progress(vector: np.ndarray, advance: Any) -> np.ndarray:
     advance(1)
     return vector
 
 
-def _identity(look: _Look, scorer: PictureScorer) -> np.ndarray:
-    with bar("comparing characters", len(look.candidates), "pictures") as advance:
-        return np.stack([_told(vector, advance) for _, vector in scorer.pictures(look.pictures(measuring=False))])
+def _measure_identity(reader: _CandidateReader, scorer: PictureScorer) -> np.ndarray:
+    with show_progress("comparing characters", len(reader.candidates), "pictures") as advance:
+        return np.stack(
+            [
+                _count_progress(vector, advance)
+                for _, vector in scorer.encode_pictures(reader.open_pictures(measuring=False))
+            ]
+        )
 
 
-def _with_texts(
-    look: _Look, seen: np.ndarray, identity: np.ndarray, name: str, scorer: Scorer, persona: Persona, loaded: Loaded
+def _compare_with_texts(
+    reader: _CandidateReader,
+    vectors: np.ndarray,
+    identity: np.ndarray,
+    name: str,
+    scorer: ClipScorer,
+    persona: Persona,
+    loaded: LoadedSettings,
 ) -> Scores:
-    knobs = loaded.settings.references
+    settings = loaded.settings.references
     subject = _picture_of(persona.class_word)
-    phrases = axes(persona, knobs.accessories, knobs.expressions)
-    asked = scorer.texts([candidate.prompt or subject for candidate in look.candidates])
+    phrases = axes_to_measure(persona, settings.accessories, settings.expressions)
+    prompt_vectors = scorer.encode_texts([candidate.prompt or subject for candidate in reader.candidates])
     shows, directions = {}, []
     for axis, values in phrases.items():
-        texts = scorer.texts([sentence(persona, axis, value) for value in values])
-        shows[axis] = (seen @ texts.T).argmax(1)
+        texts = scorer.encode_texts([caption_for(persona, axis, value) for value in values])
+        shows[axis] = (vectors @ texts.T).argmax(1)
         if axis in SURROUNDINGS and len(values) > 1:
             directions.append(texts - texts.mean(0))
-    surroundings = np.concatenate(directions) if directions else np.zeros((0, seen.shape[1]), np.float32)
-    # Where it happens moves the likeness to `a picture of a fox` more than an owl would: it is taken out first.
-    plain = statistics.without(seen, surroundings)
-    like_subject = plain @ scorer.texts([subject])[0]
+    surroundings = np.concatenate(directions) if directions else np.zeros((0, vectors.shape[1]), np.float32)
+    # Surroundings change the likeness to `a picture of a fox` more than another animal would, so they are removed first.
+    plain = statistics.project_out(vectors, surroundings)
+    like_subject = plain @ scorer.encode_texts([subject])[0]
     return Scores(
-        ids=tuple(candidate.id for candidate in look.candidates),
+        ids=tuple(candidate.id for candidate in reader.candidates),
         scorer=name,
-        pixels={each: np.array([getattr(q, each) for q in look.qualities], dtype=np.float32) for each in PIXELS},
-        hashes=np.array(look.hashes, dtype=np.uint64),
-        seen=seen,
+        pixels={
+            measure: np.array([getattr(q, measure) for q in reader.qualities], dtype=np.float32)
+            for measure in PIXEL_MEASURES
+        },
+        hashes=np.array(reader.hashes, dtype=np.uint64),
+        seen=vectors,
         identity=identity,
-        by_clip=identity is seen,
-        prompt=(seen * asked).sum(1),
+        by_clip=identity is vectors,
+        prompt=(vectors * prompt_vectors).sum(1),
         subject=like_subject,
-        unwanted={each: plain @ scorer.texts([_picture_of(each)])[0] - like_subject for each in knobs.unwanted},
+        unwanted={
+            concept: plain @ scorer.encode_texts([_picture_of(concept)])[0] - like_subject
+            for concept in settings.unwanted
+        },
         shows=shows,
         phrases=phrases,
         surroundings=surroundings,
     )
 
 
-def axes(persona: Persona, accessories: Sequence[str], expressions: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """What to look for in every picture: the persona's own axes, and lists of accessories and expressions."""
-    found = {axis: tuple(values) for axis, values in persona.references.matrix.axes().items() if len(values) > 1}
+def axes_to_measure(
+    persona: Persona, accessories: Sequence[str], expressions: Sequence[str]
+) -> dict[str, tuple[str, ...]]:
+    """Return the axes to measure in every picture: the persona's own, and accessories and expressions from the settings."""
+    axes = {axis: tuple(values) for axis, values in persona.references.matrix.used_axes().items() if len(values) > 1}
     if accessories:
-        found["accessory"] = ("", *accessories)
-    if expressions and "expression" not in found:
-        found["expression"] = ("", *expressions)
-    return found
+        axes["accessory"] = ("", *accessories)
+    if expressions and "expression" not in axes:
+        axes["expression"] = ("", *expressions)
+    return axes
 
 
-def sentence(persona: Persona, axis: str, value: str) -> str:
-    """A caption in which only this one thing is said of the class word."""
+def caption_for(persona: Persona, axis: str, value: str) -> str:
+    """Return a caption of the class word with this one phrase."""
     if not value:
         return _picture_of(persona.class_word)
     if axis == "accessory":
-        return f"{_picture_of(persona.class_word)} wearing {article(value)}"
+        return f"{_picture_of(persona.class_word)} wearing {with_article(value)}"
     if axis in ("framing", "angle") and value.split()[-1] in ("of", "showing"):
-        return f"{value} {article(persona.class_word)}"
+        return f"{value} {with_article(persona.class_word)}"
     return f"{_picture_of(persona.class_word)} {value}"
 
 
 def _picture_of(thing: str) -> str:
-    return f"a picture of {article(thing)}"
+    return f"a picture of {with_article(thing)}"

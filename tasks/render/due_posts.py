@@ -1,4 +1,4 @@
-"""What is to be rendered, and how candidates become a post that awaits review. The pictures themselves are made elsewhere."""
+"""Find what to render, and turn candidates into a post that awaits review. The pictures are rendered in `candidates`."""
 
 from __future__ import annotations
 
@@ -8,83 +8,94 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 
 from models.system.errors import UserError
-from tasks.calendar.due import Due, Plan, Words, local_midnight, sentence
-from tasks.calendar.wording import check, plan, plan_ahead
+from tasks.calendar.due import DuePlan, DueShot, ShotTexts, local_midnight, shot_message
+from tasks.calendar.wording import check_instagram_limits, plan_ahead, plan_due
 from tasks.clock import is_from_a_wrong_clock
 from tasks.persona.calendar_section import day_of
 from tasks.persona.persona import Persona
 from tasks.posts import post_store
-from tasks.posts.jpeg import Ready
-from tasks.posts.post import Candidate, Content, Post, Shown
-from tasks.posts.states import TAKEN
-from tasks.render.gates import Measured, Taken, best_first, praise, reason, repeats, tally, usual_distance
-from tasks.render.results import Job, Rendered, in_words
-from tasks.settings.sections import Gates
-from tasks.settings.settings import Loaded
+from tasks.posts.jpeg import PublishedJpeg
+from tasks.posts.post import Post, PostCandidate, PostContent, PostPicture
+from tasks.posts.states import PICTURE_IN_USE
+from tasks.render.gates import (
+    CandidateMeasurements,
+    ExistingPicture,
+    acceptance_summary,
+    best_first,
+    count_reasons,
+    duplicate_reason,
+    median_distance,
+    rejection_reason,
+)
+from tasks.render.results import RenderedPost, RenderJob, plain_prompt
+from tasks.settings.sections import GateSettings
+from tasks.settings.settings import LoadedSettings
 from tasks.store.store import Store
 
 BY = "restage"
-LOOK_BACK = timedelta(days=14)
-"""What failed since then is due still, though other posts were rendered after it."""
-MOST_COMPARED = 100
-"""Posts of a persona that a new picture is compared with in CLIP's eyes, the newest; by their hashes with all there are."""
+MAX_LOOK_BACK = timedelta(days=14)
+"""What failed within this time is still due, even if other posts were rendered after it."""
+MAX_COMPARED = 100
+"""Newest posts of a persona whose CLIP vectors a new picture is compared with; hashes are compared with all posts."""
 _DAY = re.compile(r"/(\d{4}-\d\d-\d\d)[^/]*$")
 _PICTURE = re.compile(r"^an? (picture|photo|photograph|image) of ", re.IGNORECASE)
 _MOMENT = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True)
-class Span:
-    """Which days to render. Empty texts: whatever is due until now and was not rendered."""
+class DateSpan:
+    """The days to render. Empty texts: everything due until now that was not rendered."""
 
     since: str = ""
     """The first day, such as 2026-12-24."""
     until: str = ""
     """The last day."""
     days: int = 0
-    """How many days from the first one, or from today."""
+    """Number of days from the first one, or from today."""
 
 
 @dataclass
-class Scope:
-    """What a run has to do, and what is there already."""
+class RenderPlan:
+    """The work of a run, and the posts that exist already."""
 
-    jobs: list[Job] = field(default_factory=list)
-    there: list[Rendered] = field(default_factory=list)
+    jobs: list[RenderJob] = field(default_factory=list)
+    there: list[RenderedPost] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
 
-def scope(persona: Persona, store: Store, span: Span, now: datetime, again: bool = False) -> Scope:
-    """The occurrences of the span without a post, and the drafts that wait for a picture; with `again` failed ones too."""
+def plan_render(persona: Persona, store: Store, span: DateSpan, now: datetime, again: bool = False) -> RenderPlan:
+    """Find the occurrences of the span without a post, and the drafts without a picture; with `again` also failed drafts."""
     published = {
         shot: at.astimezone(persona.calendar.zone).date()
         for shot, at in post_store.last_published(store, persona.name).items()
     }
-    found = _plan(persona, store, span, now, published)
-    made = Scope(problems=[str(each) for each in found.problems], notes=list(found.notes))
+    due_plan = _plan_calendar(persona, store, span, now, published)
+    render_plan = RenderPlan(problems=[str(problem) for problem in due_plan.problems], notes=list(due_plan.notes))
     for post in post_store.find(store, ["draft"], persona=persona.name):
         if again or not post.problem:
             try:
-                due = replace(_again(post, persona, published), when=post.content.when)
-                made.jobs.append(Job(due, post, tuple(post_store.candidates(store, post.id))))
+                due = replace(_due_of_draft(post, persona, published), when=post.content.when)
+                render_plan.jobs.append(RenderJob(due, post, tuple(post_store.candidates(store, post.id))))
             except UserError as error:
-                made.problems.append(str(error))
-    waiting = {job.due.key for job in made.jobs}
-    for due in found.due:
-        known = post_store.by_key(store, due.key)
-        if known is None:
-            made.jobs.append(Job(due))
+                render_plan.problems.append(str(error))
+    waiting = {job.due.key for job in render_plan.jobs}
+    for due in due_plan.due:
+        existing = post_store.find_by_key(store, due.key)
+        if existing is None:
+            render_plan.jobs.append(RenderJob(due))
         elif due.key not in waiting:
-            made.there.append(Rendered(known, post_store.candidates(store, known.id), fresh=False))
-    made.problems = list(dict.fromkeys(made.problems))
-    return made
+            render_plan.there.append(RenderedPost(existing, post_store.candidates(store, existing.id), fresh=False))
+    render_plan.problems = list(dict.fromkeys(render_plan.problems))
+    return render_plan
 
 
-def _plan(persona: Persona, store: Store, span: Span, now: datetime, published: dict[str, date]) -> Plan:
-    """Whoever names an end gets all until there; otherwise each shot's way of catching up says what still counts."""
+def _plan_calendar(
+    persona: Persona, store: Store, span: DateSpan, now: datetime, published: dict[str, date]
+) -> DuePlan:
+    """List what is due. With an end date: everything until then. Without: what each shot's catch_up rule still allows."""
     today = now.astimezone(persona.calendar.zone).date()
-    since, until = _day("--since", span.since), _day("--until", span.until)
+    since, until = _parse_day("--since", span.since), _parse_day("--until", span.until)
     if until is None and span.days:
         until = (since or today) + timedelta(days=span.days - 1)
     if until is not None:
@@ -96,20 +107,20 @@ def _plan(persona: Persona, store: Store, span: Span, now: datetime, published: 
     if since is not None:
         start = min(local_midnight(persona, since).astimezone(UTC) - _MOMENT, now)
     else:
-        start = _last(persona, store, now)
-    return plan(persona, start, now, published)
+        start = _render_since(persona, store, now)
+    return plan_due(persona, start, now, published)
 
 
-def _last(persona: Persona, store: Store, now: datetime) -> datetime:
-    """Since when something may be due that was not rendered: from the persona's first render on, at least two weeks back."""
-    known = post_store.find(store, persona=persona.name)
-    stamps = [datetime.fromisoformat(post.created_at) for post in known]
-    made = [stamp for stamp in stamps if not is_from_a_wrong_clock(stamp, now)]
-    start = max(min(made), min(max(made), now - LOOK_BACK)) if made else now
+def _render_since(persona: Persona, store: Store, now: datetime) -> datetime:
+    """Return the time since when something may be due: from the persona's first render on, at least two weeks back."""
+    posts = post_store.find(store, persona=persona.name)
+    stamps = [datetime.fromisoformat(post.created_at) for post in posts]
+    times = [stamp for stamp in stamps if not is_from_a_wrong_clock(stamp, now)]
+    start = max(min(times), min(max(times), now - MAX_LOOK_BACK)) if times else now
     return min(local_midnight(persona, start.astimezone(persona.calendar.zone).date()).astimezone(UTC) - _MOMENT, now)
 
 
-def _day(option: str, text: str) -> date | None:
+def _parse_day(option: str, text: str) -> date | None:
     if not text:
         return None
     day = day_of(text)
@@ -118,139 +129,153 @@ def _day(option: str, text: str) -> date | None:
     return day
 
 
-def _again(post: Post, persona: Persona, published: dict[str, date]) -> Due:
-    """The occurrence of a draft, as the calendar has it today."""
+def _due_of_draft(post: Post, persona: Persona, published: dict[str, date]) -> DueShot:
+    """Find the occurrence of a draft in today's calendar."""
     day = _DAY.search(post.key)
-    gone = f"post {post.id} is for {post.key}, which is not in the calendar any more: put the shot back, or reject the post"
+    message = f"post {post.id} is for {post.key}, which is not in the calendar any more: put the shot back, or reject the post"
     if not day:
-        raise UserError(gone)
+        raise UserError(message)
     midnight = local_midnight(persona, date.fromisoformat(day[1])).astimezone(UTC)
-    found = plan_ahead(persona, midnight - timedelta(days=1), midnight + timedelta(days=2), published)
-    due = next((each for each in found.due if each.key == post.key), None)
+    due_plan = plan_ahead(persona, midnight - timedelta(days=1), midnight + timedelta(days=2), published)
+    due = next((occurrence for occurrence in due_plan.due if occurrence.key == post.key), None)
     if due is None:
-        wrong = (str(each) for each in found.problems if each.shot == post.shot)
-        raise UserError(next(wrong, gone))
+        wrong = (str(problem) for problem in due_plan.problems if problem.shot == post.shot)
+        raise UserError(next(wrong, message))
     return due
 
 
-def waves(jobs: Sequence[Job]) -> list[list[Job]]:
-    """The jobs in the order in which they can be made: whoever starts from another's picture comes in a later wave."""
+def dependency_order(jobs: Sequence[RenderJob]) -> list[list[RenderJob]]:
+    """Group the jobs by dependency: a job that starts from another job's picture comes in a later group."""
     keys = {job.due.key: job for job in jobs}
     depths: dict[str, int] = {}
     for job in jobs:
         depth, step = 0, job
-        while step.due.init_key in keys and depth < len(jobs):  # bounded, though the plan lets no circle through
+        while step.due.init_key in keys and depth < len(jobs):  # bounded, although the plan allows no circle
             step, depth = keys[step.due.init_key], depth + 1
         depths[job.due.key] = depth
     return [[job for job in jobs if depths[job.due.key] == depth] for depth in sorted(set(depths.values()))]
 
 
-def judged(number: int, picture: str, measured: Measured, persona: Persona, knobs: Gates) -> Candidate:
-    """A candidate and what the gates say of it, other posts left aside."""
-    why = reason(measured, knobs, persona.token, persona.class_word)
-    said = why or praise(measured, persona.token)
-    return Candidate(number, picture, not why, said, measured.scores(), f"{measured.likeness:016x}")
+def judge_candidate(
+    number: int, picture: str, measured: CandidateMeasurements, persona: Persona, settings: GateSettings
+) -> PostCandidate:
+    """Judge one candidate by the gates, without comparing it with other posts."""
+    rejection = rejection_reason(measured, settings, persona.token, persona.class_word)
+    verdict = rejection or acceptance_summary(measured, persona.token)
+    return PostCandidate(number, picture, not rejection, verdict, measured.scores(), f"{measured.likeness:016x}")
 
 
-def compared(
-    candidates: Sequence[Candidate], measured: dict[str, Measured], taken: Sequence[Taken], knobs: Gates
-) -> list[Candidate]:
-    """Those that passed are held against what goes out already."""
-    usual = usual_distance(list(measured.values()))
-    found = []
-    for each in candidates:
-        why = repeats(measured[each.picture], taken, usual, knobs) if each.passed else ""
-        found.append(replace(each, passed=False, reason=why) if why else each)
-    return found
+def reject_duplicates(
+    candidates: Sequence[PostCandidate],
+    measured: dict[str, CandidateMeasurements],
+    existing: Sequence[ExistingPicture],
+    settings: GateSettings,
+) -> list[PostCandidate]:
+    """Compare the candidates that passed with the pictures in use, and reject duplicates."""
+    usual = median_distance(list(measured.values()))
+    checked = []
+    for candidate in candidates:
+        duplicate = duplicate_reason(measured[candidate.picture], existing, usual, settings) if candidate.passed else ""
+        checked.append(replace(candidate, passed=False, reason=duplicate) if duplicate else candidate)
+    return checked
 
 
-def best(candidates: Sequence[Candidate]) -> Candidate | None:
+def best_candidate(candidates: Sequence[PostCandidate]) -> PostCandidate | None:
     return next(iter(best_first(candidates)), None)
 
 
-def hashes(store: Store) -> list[Taken]:
-    """The perceptual hashes of all pictures that go out already, or wait to."""
-    return [Taken(post.id, int(likeness, 16)) for post, likeness in post_store.likenesses(store, TAKEN) if likeness]
+def used_hashes(store: Store) -> list[ExistingPicture]:
+    """List the perceptual hashes of all pictures that are published or waiting."""
+    return [
+        ExistingPicture(post.id, int(likeness, 16))
+        for post, likeness in post_store.likenesses(store, PICTURE_IN_USE)
+        if likeness
+    ]
 
 
-def newest(store: Store, persona: Persona) -> list[tuple[str, str]]:
-    """The newest such posts of a persona, with their pictures."""
-    found = post_store.find(store, TAKEN, persona=persona.name, newest_first=True, limit=MOST_COMPARED)
-    return [(post.id, each.picture) for post in found for each in post.content.pictures]
+def recent_pictures(store: Store, persona: Persona) -> list[tuple[str, str]]:
+    """List the pictures of a persona's newest posts that are published or waiting, with the post's id."""
+    posts = post_store.find(store, PICTURE_IN_USE, persona=persona.name, newest_first=True, limit=MAX_COMPARED)
+    return [(post.id, picture.picture) for post in posts for picture in post.content.pictures]
 
 
-def problem_of(candidates: Sequence[Candidate]) -> str:
-    """Why a shot has no picture."""
-    return f"none of {len(candidates)} candidates passed the gates ({tally(candidates)})"
+def describe_problem(candidates: Sequence[PostCandidate]) -> str:
+    """Describe why a shot has no picture."""
+    return f"none of {len(candidates)} candidates passed the gates ({count_reasons(candidates)})"
 
 
-def content(job: Job, persona: Persona, loaded: Loaded) -> Content:
-    """All but the picture. What a person wrote into a draft stays."""
-    due, knobs = job.due, loaded.settings.publishing
+def post_content(job: RenderJob, persona: Persona, loaded: LoadedSettings) -> PostContent:
+    """Build a post's content without its picture. What a person wrote into a draft stays."""
+    due, settings = job.due, loaded.settings.publishing
     if job.post:
         return replace(job.post.content, pictures=(), kind="story" if due.entry.size == "story" else "photo")
-    caption = disclosed(due.words.caption, knobs.disclosure)
+    caption = add_disclosure(due.words.caption, settings.disclosure)
     try:
-        check(replace(due.words, caption=caption))
+        check_instagram_limits(replace(due.words, caption=caption))
     except UserError as error:
-        raise UserError(sentence(persona, due.shot, error)) from None
-    return Content(
+        raise UserError(shot_message(persona, due.shot, error)) from None
+    return PostContent(
         kind="story" if due.entry.size == "story" else "photo",
         pictures=(),
         caption=caption,
         hashtags=due.words.hashtags,
-        account=due.entry.account or knobs.account or persona.name,
+        account=due.entry.account or settings.account or persona.name,
         when=due.when,
-        ai_label=knobs.ai_label,
+        ai_label=settings.ai_label,
     )
 
 
-def disclosed(caption: str, words: str) -> str:
-    """The caption with the words that say who made the picture, as its last line where it does not say them."""
-    said = " ".join(caption.split()).casefold()
-    return caption if " ".join(words.split()).casefold() in said else f"{caption}\n\n{words}".strip()
+def add_disclosure(caption: str, words: str) -> str:
+    """Add the disclosure words as the caption's last line, unless the caption contains them."""
+    text = " ".join(caption.split()).casefold()
+    return caption if " ".join(words.split()).casefold() in text else f"{caption}\n\n{words}".strip()
 
 
-def alt_of(job: Job, persona: Persona) -> str:
-    """What the picture shows, for who cannot see it."""
+def alt_text_for(job: RenderJob, persona: Persona) -> str:
+    """Return the alt text of a job's picture."""
     earlier = job.post.content.pictures if job.post else ()
-    return earlier[0].alt if earlier else job.due.words.alt or told(job.due.words, persona)
+    return earlier[0].alt if earlier else job.due.words.alt or default_alt_text(job.due.words, persona)
 
 
-def told(words: Words, persona: Persona) -> str:
-    """An alt text for who wrote none."""
-    plain = _PICTURE.sub("", in_words(words.prompt, persona).strip(" ,."))
+def default_alt_text(words: ShotTexts, persona: Persona) -> str:
+    """Build an alt text from the prompt, for a shot without one."""
+    plain = _PICTURE.sub("", plain_prompt(words.prompt, persona).strip(" ,."))
     return f"An AI-made picture of {plain[:900]}."
 
 
-def shown(made: Ready, picture: str, alt: str) -> Shown:
-    return Shown(picture, made.file, made.sha256, alt, made.width, made.height)
+def post_picture(jpeg: PublishedJpeg, picture: str, alt: str) -> PostPicture:
+    return PostPicture(picture, jpeg.file, jpeg.sha256, alt, jpeg.width, jpeg.height)
 
 
-def put(
-    store: Store, job: Job, said: Content, candidates: Sequence[Candidate], chosen: Candidate | None, embedding: str
-) -> Rendered:
-    """The post with its candidates: awaiting review, or a draft that says why it has no picture."""
+def store_post(
+    store: Store,
+    job: RenderJob,
+    content: PostContent,
+    candidates: Sequence[PostCandidate],
+    chosen: PostCandidate | None,
+    embedding: str,
+) -> RenderedPost:
+    """Store the post with its candidates: awaiting review, or a draft that says why it has no picture."""
     due, prompt = job.due, job.due.words.prompt
-    problem = "" if chosen else problem_of(candidates)
-    why = f"rendered, candidate {chosen.number} {chosen.reason}" if chosen else problem
+    problem = "" if chosen else describe_problem(candidates)
+    reason = f"rendered, candidate {chosen.number} {chosen.reason}" if chosen else problem
     if job.post:
-        post = post_store.fill(
-            store, job.post, said, candidates, BY, why, prompt=prompt, embedding=embedding, problem=problem
+        post = post_store.add_render(
+            store, job.post, content, candidates, BY, reason, prompt=prompt, embedding=embedding, problem=problem
         )
     else:
-        post = post_store.enqueue(
+        post = post_store.create_post(
             store,
             due.key,
             due.persona,
             due.shot,
             due.entry.size,
-            said,
+            content,
             candidates,
             BY,
-            why,
+            reason,
             prompt=prompt,
             embedding=embedding,
             problem=problem,
         )
-    return Rendered(post, post_store.candidates(store, post.id), fresh=True)
+    return RenderedPost(post, post_store.candidates(store, post.id), fresh=True)

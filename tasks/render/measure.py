@@ -1,6 +1,6 @@
-"""Look at candidates of posts: what their pixels say and what CLIP sees in them, measured against a persona's references.
+"""Measure candidates of posts: their pixels and their CLIP vectors, against a persona's references.
 
-Measuring needs models and takes time; judging is arithmetic and lies in `gates`.
+Measuring needs models and takes time; judging is arithmetic and is in `gates`.
 """
 
 from __future__ import annotations
@@ -13,152 +13,157 @@ from typing import Any
 import numpy as np
 
 from models.picture import quality
-from models.picture.reading import open_picture, rgb
+from models.picture.reading import convert_to_rgb, open_picture
 from models.scoring import statistics
-from models.scoring.word_measures import LONE, who
-from models.system.progress import bar
-from tasks.persona.persona import Persona, article
-from tasks.pictures.scorers import scorers
-from tasks.render.gates import Measured
-from tasks.render.results import in_words
-from tasks.settings.settings import Loaded
+from models.scoring.word_measures import LONE_LIKENESS, remove_surroundings
+from models.system.progress import show_progress
+from tasks.persona.persona import Persona, with_article
+from tasks.pictures.scorers import load_scorers
+from tasks.render.gates import CandidateMeasurements
+from tasks.render.results import plain_prompt
+from tasks.settings.settings import LoadedSettings
 
-LEAST_SCALE = 0.005
-"""Where the ends of a scale lie nearer to each other than this, the scorer cannot tell them apart, and no share is one."""
-SPREAD = 2.5
-"""Deviations over the median from which a picture of the class word itself stands out towards something unwanted."""
+MIN_SCALE = 0.005
+"""Below this range the scorer cannot separate class word from references: a share is None."""
+MAX_DEVIATIONS = 2.5
+"""Deviations over the median beyond which a picture of the class word is an outlier towards something unwanted."""
 
 
 @dataclass(frozen=True)
-class Asked:
-    """A picture and what it was asked for."""
+class PictureWithPrompt:
+    """A picture and the prompt it was rendered with."""
 
     picture: Path
     prompt: str
 
 
 @dataclass(frozen=True, eq=False)
-class _Seen:
-    """Unit vectors: of everything in the pictures [n, d], and of who is in them [n, e]."""
+class _PictureVectors:
+    """Unit vectors: of the whole pictures [n, d], and of the subject in them [n, e]."""
 
     whole: np.ndarray
-    who: np.ndarray
+    subject: np.ndarray
 
 
-class Appraiser:
+class CandidateMeasurer:
     """The scorers and the ends of their scales, for one persona.
 
-    `plain` are pictures of the class word, asked for with it: what they are is what any fox is. Each picture is measured
-    alone, so its numbers do not depend on what else is looked at.
+    `plain` are pictures of the class word, rendered with it: they show what is usual for the class. Each picture is
+    measured alone, so its numbers do not depend on the other pictures.
     """
 
-    def __init__(self, persona: Persona, references: Sequence[Path], plain: Sequence[Asked], loaded: Loaded) -> None:
+    def __init__(
+        self, persona: Persona, references: Sequence[Path], plain: Sequence[PictureWithPrompt], loaded: LoadedSettings
+    ) -> None:
         assert plain, "without pictures of the class word nothing has a scale"
-        self.persona, self._knobs = persona, loaded.settings.gates
-        self._scorer, self._who = scorers(loaded)
-        subject = article(persona.class_word)
-        self._prompts = list(dict.fromkeys(each.prompt for each in plain))
-        self._texts = self._scorer.texts(self._prompts)
+        self.persona, self._settings = persona, loaded.settings.gates
+        self._scorer, self._subject_scorer = load_scorers(loaded)
+        subject = with_article(persona.class_word)
+        self._prompts = list(dict.fromkeys(item.prompt for item in plain))
+        self._texts = self._scorer.encode_texts(self._prompts)
         self._read: dict[str, np.ndarray] = {}
-        sentences = _sentences(persona, loaded.settings.references.accessories)
-        self._surroundings = self._scorer.texts([*self._prompts, *sentences])
-        things = [subject, *map(article, self._knobs.unwanted)]
-        self._class, *self._things = self._scorer.texts([f"a picture of {thing}" for thing in things])
-        seen = self._seen([each.picture for each in plain])
-        self._references = self._seen(references).who if references else None
-        self._ends = self._scale(seen)
-        self._obeyed = float(np.mean([self._contrast(*pair) for pair in zip(seen.whole, plain, strict=True)]))
-        self._detail = float(np.median([_measure(each.picture).sharpness for each in plain]))
-        self._usual = [-statistics.cut(-(seen.whole @ (each - self._class)), SPREAD, -np.inf) for each in self._things]
+        sentences = _class_word_captions(persona, loaded.settings.references.accessories)
+        self._surroundings = self._scorer.encode_texts([*self._prompts, *sentences])
+        things = [subject, *map(with_article, self._settings.unwanted)]
+        self._class, *self._things = self._scorer.encode_texts([f"a picture of {thing}" for thing in things])
+        vectors = self._load_vectors([item.picture for item in plain])
+        self._references = self._load_vectors(references).subject if references else None
+        self._ends = self._identity_scale(vectors)
+        self._obeyed = float(np.mean([self._prompt_contrast(*pair) for pair in zip(vectors.whole, plain, strict=True)]))
+        self._detail = float(np.median([_measure_pixels(item.picture).sharpness for item in plain]))
+        self._usual = [
+            -statistics.outlier_cut(-(vectors.whole @ (thing - self._class)), MAX_DEVIATIONS, -np.inf)
+            for thing in self._things
+        ]
 
-    def look(self, asked: Sequence[Asked]) -> list[Measured]:
-        """What is to be said of each picture."""
-        found = []
-        with bar("looking at candidates", len(asked), "pictures") as advance:
-            seen = self._seen([each.picture for each in asked], advance)
-        for each, whole, person in zip(asked, seen.whole, seen.who, strict=True):
-            picture = rgb(open_picture(each.picture))
-            pixels = quality.measure(picture)
-            looks = Measured(
+    def measure_candidates(self, requests: Sequence[PictureWithPrompt]) -> list[CandidateMeasurements]:
+        """Measure each picture."""
+        measurements = []
+        with show_progress("looking at candidates", len(requests), "pictures") as advance:
+            vectors = self._load_vectors([request.picture for request in requests], advance)
+        for request, whole, person in zip(requests, vectors.whole, vectors.subject, strict=True):
+            picture = convert_to_rgb(open_picture(request.picture))
+            pixels = quality.measure_quality(picture)
+            measurement = CandidateMeasurements(
                 spread=pixels.spread,
                 detail=pixels.sharpness / max(self._detail, 1e-9),
-                identity=self._identity(person) if self.persona.token in each.prompt else None,
-                prompt=_share(self._contrast(whole, each), self._obeyed),
-                unwanted=self._unwanted(whole),
+                identity=self._identity_share(person) if self.persona.token in request.prompt else None,
+                prompt=_share_of(self._prompt_contrast(whole, request), self._obeyed),
+                unwanted=self._unwanted_scores(whole),
                 likeness=quality.perceptual_hash(picture),
                 seen=whole,
             )
-            found.append(looks)
-        return found
+            measurements.append(measurement)
+        return measurements
 
     def vectors(self, pictures: Sequence[Path]) -> list[np.ndarray]:
-        """CLIP's view of pictures, such as those that are out already."""
-        return list(self._seen(pictures).whole)
+        """Return the CLIP vectors of pictures, such as published ones."""
+        return list(self._load_vectors(pictures).whole)
 
-    def _seen(self, paths: Sequence[Path], advance: Any = None) -> _Seen:
-        whole = _stack(self._scorer, paths, advance)
-        if self._who is not None:
-            return _Seen(whole, _stack(self._who, paths))
-        return _Seen(whole, who(whole, self._surroundings) if len(whole) else whole)
+    def _load_vectors(self, paths: Sequence[Path], advance: Any = None) -> _PictureVectors:
+        whole = _stack_vectors(self._scorer, paths, advance)
+        if self._subject_scorer is not None:
+            return _PictureVectors(whole, _stack_vectors(self._subject_scorer, paths))
+        return _PictureVectors(whole, remove_surroundings(whole, self._surroundings) if len(whole) else whole)
 
-    def _scale(self, plain: _Seen) -> tuple[float, float]:
-        """How like the references pictures of the class word are, and how like they are among themselves."""
+    def _identity_scale(self, plain: _PictureVectors) -> tuple[float, float]:
+        """Return the likeness of class-word pictures to the references, and of the references among themselves."""
         if self._references is None:
             return 0.0, 1.0
         many = len(self._references) > 1
-        alike = statistics.mean_pairwise(self._references) if many else LONE
-        return float((plain.who @ self._references.T).mean()), alike
+        alike = statistics.mean_pairwise(self._references) if many else LONE_LIKENESS
+        return float((plain.subject @ self._references.T).mean()), alike
 
-    def _identity(self, person: np.ndarray) -> float | None:
+    def _identity_share(self, person: np.ndarray) -> float | None:
         if self._references is None:
             return None
         zero, one = self._ends
-        return _share(float((self._references @ person).mean()) - zero, one - zero)
+        return _share_of(float((self._references @ person).mean()) - zero, one - zero)
 
-    def _contrast(self, whole: np.ndarray, asked: Asked) -> float:
-        """How much more like its own prompt than like others: what all pictures have in common says nothing."""
-        prompt = in_words(asked.prompt, self.persona)
-        own = float(whole @ self._text(prompt))
+    def _prompt_contrast(self, whole: np.ndarray, request: PictureWithPrompt) -> float:
+        """Return how much more the picture resembles its own prompt than the other prompts."""
+        prompt = plain_prompt(request.prompt, self.persona)
+        similarity = float(whole @ self._text_vector(prompt))
         others = [text for text, name in zip(self._texts, self._prompts, strict=True) if name != prompt]
-        return own - float(np.mean([whole @ text for text in others])) if others else own
+        return similarity - float(np.mean([whole @ text for text in others])) if others else similarity
 
-    def _text(self, prompt: str) -> np.ndarray:
-        """Read alone, so that the bits do not depend on what else is asked; candidates of one shot share it."""
+    def _text_vector(self, prompt: str) -> np.ndarray:
+        """Encode a prompt alone, so that its bits do not depend on other prompts; cached for the candidates of one shot."""
         if prompt not in self._read:
-            self._read[prompt] = self._scorer.texts([prompt])[0]
+            self._read[prompt] = self._scorer.encode_texts([prompt])[0]
         return self._read[prompt]
 
-    def _unwanted(self, whole: np.ndarray) -> dict[str, float]:
-        """Words that the scorer hardly knows are near every picture, so what is usual for the class counts as well."""
-        towards = [float(whole @ (each - self._class)) for each in self._things]
-        pairs = zip(self._knobs.unwanted, towards, self._usual, strict=True)
+    def _unwanted_scores(self, whole: np.ndarray) -> dict[str, float]:
+        """Score each unwanted concept, relative to the class's usual score: an unfamiliar word is near every picture."""
+        towards = [float(whole @ (thing - self._class)) for thing in self._things]
+        pairs = zip(self._settings.unwanted, towards, self._usual, strict=True)
         return {name: min(value, value - usual) for name, value, usual in pairs}
 
 
-def _sentences(persona: Persona, accessories: Sequence[str]) -> Iterator[str]:
-    """Captions in which one thing after the other is said of the class word that has no part in who it is."""
-    subject = article(persona.class_word)
-    for axis, phrases in persona.references.matrix.axes().items():
+def _class_word_captions(persona: Persona, accessories: Sequence[str]) -> Iterator[str]:
+    """Yield captions of the class word that each add one thing that is not part of the subject's identity."""
+    subject = with_article(persona.class_word)
+    for axis, phrases in persona.references.matrix.used_axes().items():
         for phrase in phrases:
             before = axis in ("framing", "angle") and phrase.split()[-1] in ("of", "showing")
             yield f"{phrase} {subject}" if before else f"a picture of {subject} {phrase}"
     yield f"a picture of {subject}"
     for thing in accessories:
-        yield f"a picture of {subject} wearing {article(thing)}"
+        yield f"a picture of {subject} wearing {with_article(thing)}"
 
 
-def _measure(path: Path) -> quality.Quality:
-    return quality.measure(rgb(open_picture(path)))
+def _measure_pixels(path: Path) -> quality.Quality:
+    return quality.measure_quality(convert_to_rgb(open_picture(path)))
 
 
-def _stack(scorer: Any, paths: Sequence[Path], advance: Any = None) -> np.ndarray:
+def _stack_vectors(scorer: Any, paths: Sequence[Path], advance: Any = None) -> np.ndarray:
     rows = []
-    for _, vector in scorer.pictures(paths):
+    for _, vector in scorer.encode_pictures(paths):
         rows.append(vector)
         if advance:
             advance(1)
     return np.stack(rows) if rows else np.zeros((0, scorer.dimension), np.float32)
 
 
-def _share(part: float, whole: float) -> float | None:
-    return part / whole if whole > LEAST_SCALE else None
+def _share_of(part: float, whole: float) -> float | None:
+    return part / whole if whole > MIN_SCALE else None

@@ -1,4 +1,4 @@
-"""A render: the posts that are to get a picture, and what came of each. The words that its steps share."""
+"""The jobs and results of a render, and the texts that its steps share."""
 
 from __future__ import annotations
 
@@ -8,43 +8,43 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from models.sdxl.prompt_syntax import parse
-from tasks.calendar.due import Due
-from tasks.persona.persona import Persona, article
-from tasks.posts.post import Candidate, Post, plain
+from models.sdxl.prompt_syntax import parse_prompt
+from tasks.calendar.due import DueShot
+from tasks.persona.persona import Persona, with_article
+from tasks.posts.post import Post, PostCandidate, canonical_json
 
 FOLDER = "renders"
 
 
 @dataclass(frozen=True)
-class Job:
-    """An occurrence that is to become a post, or a draft that is to get another picture."""
+class RenderJob:
+    """An occurrence to render a post for, or a draft that needs another picture."""
 
-    due: Due
+    due: DueShot
     post: Post | None = None
     """The draft."""
-    known: tuple[Candidate, ...] = ()
+    known: tuple[PostCandidate, ...] = ()
     """Its candidates so far; new ones have other seeds."""
 
     @property
     def first(self) -> int:
-        """The number of the first new candidate."""
-        return max((each.number for each in self.known), default=-1) + 1
+        """Return the number of the first new candidate."""
+        return max((candidate.number for candidate in self.known), default=-1) + 1
 
 
 @dataclass(frozen=True)
-class Rendered:
+class RenderedPost:
     """A post of a render, with all its candidates."""
 
     post: Post
-    candidates: Sequence[Candidate]
+    candidates: Sequence[PostCandidate]
     fresh: bool
-    """Whether this run made it; else it was there already."""
+    """True if this run made it; else it existed already."""
 
     @property
-    def chosen(self) -> Candidate | None:
-        shown = {each.picture for each in self.post.content.pictures}
-        return next((each for each in self.candidates if each.picture in shown), None)
+    def chosen(self) -> PostCandidate | None:
+        picture_ids = {picture.picture for picture in self.post.content.pictures}
+        return next((candidate for candidate in self.candidates if candidate.picture in picture_ids), None)
 
     @property
     def failed(self) -> bool:
@@ -52,44 +52,50 @@ class Rendered:
 
 
 @dataclass(frozen=True)
-class Render:
-    """All that came of one run."""
+class RenderResult:
+    """The results of one run."""
 
     persona: str
     token: str
-    posts: Sequence[Rendered]
+    posts: Sequence[RenderedPost]
     """In order of the time they are due."""
     problems: Sequence[str] = ()
     """About shots that could not be rendered, one sentence each."""
     notes: Sequence[str] = ()
     references: Sequence[str] = field(default=())
-    """The pictures that they were compared with, from the studio."""
+    """The reference pictures they were compared with, as paths from the studio."""
 
     @property
     def id(self) -> str:
-        """The same posts with the same pictures and the same problems have the same page."""
-        posts = [[each.post.key, each.post.state, [one.picture for one in each.candidates]] for each in self.posts]
-        return hashlib.sha256(plain([posts, list(self.problems)]).encode()).hexdigest()[:16]
+        """Return the id of the page: equal for the same posts, pictures and problems."""
+        posts = [
+            [rendered.post.key, rendered.post.state, [candidate.picture for candidate in rendered.candidates]]
+            for rendered in self.posts
+        ]
+        return hashlib.sha256(canonical_json([posts, list(self.problems)]).encode()).hexdigest()[:16]
 
     @property
     def failures(self) -> list[str]:
-        """What a run has to end with 1 for: shots in error, and shots of which no candidate passed just now."""
-        return [*self.problems, *(said(each) for each in self.posts if each.fresh and each.failed)]
+        """List why the run ends with 1: shots in error, and shots of which no candidate passed now."""
+        return [
+            *self.problems,
+            *(failure_message(rendered) for rendered in self.posts if rendered.fresh and rendered.failed),
+        ]
 
     def place(self, studio: Path) -> Path:
         return studio / FOLDER / self.persona / self.id
 
     def counts(self) -> dict[str, int]:
-        return dict(Counter(each.post.state for each in self.posts))
+        return dict(Counter(rendered.post.state for rendered in self.posts))
 
 
-def said(rendered: Rendered) -> str:
-    """About a post without a picture, in one sentence."""
+def failure_message(rendered: RenderedPost) -> str:
+    """Say in one sentence what is wrong with a post without a picture."""
     post = rendered.post
     return f"{post.key}: {post.problem}: choose one with restage review {post.id}, or run restage render {post.persona} --again"
 
 
-def in_words(prompt: str, persona: Persona) -> str:
-    """A prompt in ordinary words: without weights, and with the class word for the token."""
-    spans = parse(prompt.replace(persona.token, article(persona.class_word)))
+def plain_prompt(prompt: str, persona: Persona) -> str:
+    """Return a prompt in plain words: without weights, and with the class word in place of the token."""
+    spans = parse_prompt(prompt.replace(persona.token, with_article(persona.class_word)))
     return " ".join("".join(span.text or " " for span in spans).split())

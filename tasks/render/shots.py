@@ -1,4 +1,4 @@
-"""The shots of an occurrence: what its calendar entry says, in the terms of the model that makes its pictures."""
+"""Build the shots of an occurrence from its calendar entry, for the model that renders its pictures."""
 
 from __future__ import annotations
 
@@ -9,85 +9,85 @@ from pathlib import Path
 from typing import Any
 
 from models.picture.environment import pixel_hash
-from models.picture.reading import open_picture, rgb
+from models.picture.reading import convert_to_rgb, open_picture
 from models.picture.shot import Ref, Shot
 from models.sdxl import embedding
 from models.system.errors import UserError
-from tasks.calendar.due import Due, sentence
+from tasks.calendar.due import DueShot, shot_message
 from tasks.persona.persona import Persona
 from tasks.pictures import generate
-from tasks.pictures.generate import Machine
-from tasks.posts.jpeg import ONE_SHAPE, SIZES, render_size
-from tasks.settings.settings import Loaded
+from tasks.pictures.generate import ModelSetup
+from tasks.posts.jpeg import MAX_SQUARE_ONLY_SIDE, SIZES, render_size
+from tasks.settings.settings import LoadedSettings
 
-# How much larger a model makes a picture at once. Further from the size it was trained at it fills the picture with little
-# copies of what it shows: small models from 1.5 times on, at any strength.
-MOST_LARGER, MOST_LARGER_SMALL = 2.0, 1.25
-
-
-def seeds(due: Due, count: int, first: int = 0) -> list[int]:
-    """The seeds of so many candidates from number `first` on; candidate 0 has the occurrence's own. Derived, never drawn."""
-    return [_seed(due.seed, number) for number in range(first, first + count)]
+# How much larger a model makes a picture in one pass. Beyond that it fills the picture with little copies of its subject:
+# small models from 1.5 times on, at any strength.
+MAX_ENLARGEMENT, MAX_ENLARGEMENT_SMALL = 2.0, 1.25
 
 
-def shots(
-    due: Due,
+def candidate_seeds(due: DueShot, count: int, first: int = 0) -> list[int]:
+    """Derive the seeds of `count` candidates from number `first` on; candidate 0 has the occurrence's own seed."""
+    return [_derive_seed(due.seed, number) for number in range(first, first + count)]
+
+
+def candidate_shots(
+    due: DueShot,
     persona: Persona,
-    word: Path | None,
-    machine: Machine,
-    loaded: Loaded,
+    embedding_file: Path | None,
+    setup: ModelSetup,
+    loaded: LoadedSettings,
     seeds: Sequence[int],
     init: Path | None = None,
 ) -> list[Shot]:
-    """One shot a seed. `word` is the file of the learned word; `init` the picture to start from where that is another shot's.
+    """Build one shot for each seed. `word` is the embedding's file; `init` the picture of another shot to start from.
 
-    What is wrong with the entry, its second pass included, is told here, before anything is made.
+    Raise here, before anything is rendered, if the entry or its second pass is wrong.
     """
     try:
-        made = _shots(due, persona, word, machine, loaded, seeds, init)
-        if made:
-            _check_passes(made[0], due, loaded)
-        return made
+        new_shots = _build_shots(due, persona, embedding_file, setup, loaded, seeds, init)
+        if new_shots:
+            _check_passes(new_shots[0], due, loaded)
+        return new_shots
     except UserError as error:
-        raise UserError(sentence(persona, due.shot, error)) from None
+        raise UserError(shot_message(persona, due.shot, error)) from None
 
 
-def refiner(due: Due, loaded: Loaded) -> Machine:
-    """The model of the second pass."""
-    return generate.machine(loaded, due.entry.refiner)
+def refiner_setup(due: DueShot, loaded: LoadedSettings) -> ModelSetup:
+    """Set up the model of the second pass."""
+    return generate.model_setup(loaded, due.entry.refiner)
 
 
-def second_pass(shot: Shot, picture: Path, due: Due, loaded: Loaded) -> Shot | None:
-    """The refiner's shot over a picture that was made; None where the entry names no refiner."""
+def refined_shot(shot: Shot, picture: Path, due: DueShot, loaded: LoadedSettings) -> Shot | None:
+    """Build the refiner's shot over a rendered picture; None where the entry names no refiner."""
     if not due.entry.refiner:
         return None
-    return _refined(shot, _start(picture), due, refiner(due, loaded))
+    return _refine_shot(shot, _picture_ref(picture), due, refiner_setup(due, loaded))
 
 
-def enlarged(shot: Shot, picture: Path, due: Due, loaded: Loaded) -> Shot:
-    """The shot that makes a picture once more, as large as it is published or as large as its model can; else itself."""
-    return _enlarged(shot, _start(picture), due, loaded)
+def enlarged_shot(shot: Shot, picture: Path, due: DueShot, loaded: LoadedSettings) -> Shot:
+    """Build the shot that renders a picture again as large as it is published, or as its model can; else the same shot."""
+    return _enlarge_shot(shot, _picture_ref(picture), due, loaded)
 
 
-def _shots(
-    due: Due,
+def _build_shots(
+    due: DueShot,
     persona: Persona,
-    word: Path | None,
-    machine: Machine,
-    loaded: Loaded,
+    embedding_file: Path | None,
+    setup: ModelSetup,
+    loaded: LoadedSettings,
     seeds: Sequence[int],
     init: Path | None,
 ) -> list[Shot]:
     entry, prompt = due.entry, due.words.prompt
     if due.init_key and not init:
         raise UserError(f"init: {due.init_key} has no picture yet: render that day first")
-    width, height = _size(due, machine, loaded)
-    return generate.series(
+    width, height = _picture_size(due, setup, loaded)
+    return generate.shots_for_prompts(
         loaded,
-        machine,
+        setup,
         [prompt] * len(seeds),
         seeds,
-        _word(word, persona, prompt),
+        _check_embedding(embedding_file, persona, prompt),
         init=init or due.init,
         loras=dict(due.loras),
         width=width,
@@ -101,61 +101,63 @@ def _shots(
     )
 
 
-def _word(word: Path | None, persona: Persona, prompt: str) -> Path | None:
-    """The file of the word where the prompt names it: what plays no part must not make two shots of one."""
+def _check_embedding(embedding_file: Path | None, persona: Persona, prompt: str) -> Path | None:
+    """Return the embedding's file if the prompt names its token: an unused embedding must not change the shot's hash."""
     if persona.token not in prompt:
         return None
-    if word is None:
+    if embedding_file is None:
         raise UserError(f"prompt: names {persona.token}, which is not learned yet: run restage train {persona.name}")
-    if (token := embedding.read(word).token) != persona.token:
-        raise UserError(f"{word} is the embedding of {token}, not of {persona.token}: give the persona's own")
-    return word
+    if (token := embedding.read_embedding(embedding_file).token) != persona.token:
+        raise UserError(f"{embedding_file} is the embedding of {token}, not of {persona.token}: give the persona's own")
+    return embedding_file
 
 
-def _size(due: Due, machine: Machine, loaded: Loaded) -> tuple[int, int]:
-    """What the calendar says of the shape, with as many pixels as the settings or else the model ask for."""
-    width, height = generate.size(loaded, machine)
-    step = 8 if min(width, height) <= ONE_SHAPE else 64
+def _picture_size(due: DueShot, setup: ModelSetup, loaded: LoadedSettings) -> tuple[int, int]:
+    """Return the width and height: the entry's shape, with as many pixels as the settings or the model ask for."""
+    width, height = generate.picture_size(loaded, setup)
+    step = 8 if min(width, height) <= MAX_SQUARE_ONLY_SIDE else 64
     side = max(step, round(math.sqrt(width * height) / step) * step)
-    return (side, side) if machine.source.side <= ONE_SHAPE else render_size(due.entry.size, side)
+    return (side, side) if setup.source.side <= MAX_SQUARE_ONLY_SIDE else render_size(due.entry.size, side)
 
 
-def _start(picture: Path) -> Ref:
-    return Ref(str(picture.resolve()), pixel_hash(rgb(open_picture(picture))))
+def _picture_ref(picture: Path) -> Ref:
+    return Ref(str(picture.resolve()), pixel_hash(convert_to_rgb(open_picture(picture))))
 
 
-def _check_passes(shot: Shot, due: Due, loaded: Loaded) -> None:
-    """Before hours go into pictures that could not be finished."""
+def _check_passes(shot: Shot, due: DueShot, loaded: LoadedSettings) -> None:
+    """Check the later passes before hours go into pictures that could not be finished."""
     if loaded.settings.pictures.upscale == "refine":
-        _enlarged(shot, Ref("", ""), due, loaded)
+        _enlarge_shot(shot, Ref("", ""), due, loaded)
     if due.entry.refiner:
-        _refined(shot, Ref("", ""), due, refiner(due, loaded))
+        _refine_shot(shot, Ref("", ""), due, refiner_setup(due, loaded))
 
 
-def _enlarged(shot: Shot, init: Ref, due: Due, loaded: Loaded) -> Shot:
+def _enlarge_shot(shot: Shot, init: Ref, due: DueShot, loaded: LoadedSettings) -> Shot:
     wide, high = SIZES[due.entry.size]
-    most = MOST_LARGER_SMALL if max(shot.width, shot.height) <= ONE_SHAPE else MOST_LARGER
+    most = MAX_ENLARGEMENT_SMALL if max(shot.width, shot.height) <= MAX_SQUARE_ONLY_SIDE else MAX_ENLARGEMENT
     factor = min(most, max(wide / shot.width, high / shot.height))
     if factor <= 1:
         return shot
     strength = loaded.settings.pictures.refine_strength
     width, height = (round(side * factor / 8) * 8 for side in (shot.width, shot.height))
-    return _again("pictures.refine_strength", shot, width=width, height=height, init=init, strength=strength)
+    return _replace_fields("pictures.refine_strength", shot, width=width, height=height, init=init, strength=strength)
 
 
-def _refined(shot: Shot, init: Ref, due: Due, machine: Machine) -> Shot:
-    """LoRAs are made for one model and stay behind; the word goes along, since the refiner has one of its encoders."""
-    vae = machine.options.vae.ref if machine.options.vae else None
+def _refine_shot(shot: Shot, init: Ref, due: DueShot, setup: ModelSetup) -> Shot:
+    """Build the refiner's shot. LoRAs fit one model and are dropped; the embedding stays, since the refiner shares an encoder."""
+    vae = setup.options.vae.ref if setup.options.vae else None
     strength = due.entry.refiner_strength
-    return _again("refiner_strength", shot, model=machine.source.ref, vae=vae, init=init, strength=strength, loras=())
+    return _replace_fields(
+        "refiner_strength", shot, model=setup.source.ref, vae=vae, init=init, strength=strength, loras=()
+    )
 
 
-def _again(knob: str, shot: Shot, **changes: Any) -> Shot:
+def _replace_fields(knob: str, shot: Shot, **changes: Any) -> Shot:
     try:
-        return shot.but(**changes)
+        return shot.with_changes(**changes)
     except UserError as error:
         raise UserError(f"{knob}: {error}") from None
 
 
-def _seed(first: int, number: int) -> int:
+def _derive_seed(first: int, number: int) -> int:
     return int.from_bytes(hashlib.sha256(f"{first} {number}".encode()).digest()[:4]) if number else first

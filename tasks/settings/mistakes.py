@@ -16,10 +16,10 @@ from models.system.errors import UserError
 
 ACCOUNT = re.compile(r"\w[\w.-]{0,63}", re.ASCII)
 """Any network's name of an account. None of them leads out of the folder that is called by it."""
-UNSEEN = re.compile(r"[\x00-\x09\x0b-\x1f\x7f\ud800-\udfff]")
+CONTROL_CHARACTERS = re.compile(r"[\x00-\x09\x0b-\x1f\x7f\ud800-\udfff]")
 """Characters that no database, file or page takes; a line's end is none of them."""
 LAYOUT = str.maketrans("\t\r", "  ")  # in a file these only indent a text and end its lines
-SHOWN = 80  # characters of a wrong value; a whole prompt would bury the sentence
+MAX_SHOWN_LENGTH = 80  # characters of a wrong value; a whole prompt would bury the sentence
 KINDS = {
     "int": "a whole number",
     "float": "a number",
@@ -31,8 +31,8 @@ KINDS = {
 }
 
 
-def toml(file: Path) -> dict[str, Any]:
-    """What a TOML file says; Windows' mark at the start of UTF-8 files is no mistake."""
+def read_toml(file: Path) -> dict[str, Any]:
+    """Read a TOML file; the mark that Windows writes at the start of UTF-8 files is accepted."""
     try:
         return tomllib.loads(file.read_text(encoding="utf-8-sig"))
     except tomllib.TOMLDecodeError as error:
@@ -41,72 +41,72 @@ def toml(file: Path) -> dict[str, Any]:
         raise UserError(f"{file} cannot be read ({error}): make it a readable UTF-8 text file") from None
 
 
-def mistake(text: str) -> PydanticCustomError:
-    """For validators that know the whole sentence: what follows after the file and the key."""
+def input_error(text: str) -> PydanticCustomError:
+    """Return an error for validators that know the whole sentence: `text` follows after the file and the key."""
     return PydanticCustomError("mistake", "{text}", {"text": text})
 
 
-def sentence(
+def explain_validation_error(
     error: ValidationError, model: type[BaseModel], where: Callable[[str], object], hidden: Collection[str] = ()
 ) -> str:
-    """The first mistake. `where` gives the file or variable of a key; values in `hidden` sections are not shown."""
+    """Explain the first mistake. `where` returns the file or variable of a key; values in `hidden` sections are not shown."""
     mistakes = error.errors()
     # A misspelled key is often missing under its right name too, and then the spelling is what to mend.
-    first = next((each for each in mistakes if each["type"] == "extra_forbidden"), mistakes[0])
+    first = next((mistake for mistake in mistakes if mistake["type"] == "extra_forbidden"), mistakes[0])
     key = ".".join(str(part) for part in first["loc"])
     start = f"{where(key)}: {key}"
     if first["type"] == "extra_forbidden":
         kind = "section" if isinstance(first["input"], Mapping) else "key"
-        return f"{where(key)}: {kind} {key} is unknown{_known(first, model)}"
+        return f"{where(key)}: {kind} {key} is unknown{_suggest_key(first, model)}"
     if first["type"] == "mistake":
         return f"{start} {first['ctx']['text']}"
     if first["type"] == "missing":
-        return f"{start} is missing: add it{_example(first, model)}"
-    value = "•••" if first["loc"][0] in hidden else _short(repr(first["input"]))
-    return f"{start} = {value} is not allowed: use {_allowed(first, model)}"
+        return f"{start} is missing: add it{_example_for(first, model)}"
+    value = "•••" if first["loc"][0] in hidden else _shorten_value(repr(first["input"]))
+    return f"{start} = {value} is not allowed: use {_describe_allowed(first, model)}"
 
 
-def near(name: str, known: Sequence[str]) -> str:
-    """The end of a sentence about an unknown name: the nearest known one, or all of them."""
+def did_you_mean(name: str, known: Sequence[str]) -> str:
+    """End a sentence about an unknown name with the nearest known one, or with all of them."""
     close = get_close_matches(name, known, n=1, cutoff=0.5)
     return f": did you mean {close[0]}?" if close else f": the known ones are {', '.join(known)}"
 
 
-def zone(value: str) -> str:
-    """A validator: the name of a time zone, or the nearest one."""
+def check_time_zone(value: str) -> str:
+    """Check the name of a time zone, and suggest the nearest one."""
     if value not in available_timezones():
         close = get_close_matches(value, sorted(available_timezones()), n=1)
         raise ValueError(f"the name of a time zone, such as {close[0] if close else 'Europe/Berlin'}")
     return value
 
 
-def account(value: str) -> str:
-    """A validator: the name of an account, or nothing."""
+def check_account_name(value: str) -> str:
+    """Check the name of an account, which may be empty."""
     if value and not ACCOUNT.fullmatch(value):
         raise ValueError("the name of an account, in letters, digits, _, . and -, without @")
     return value
 
 
-def text(value: str) -> str:
-    """A validator: a text that every database and page takes."""
-    if problem := unseen(value):
-        raise mistake(problem)
+def check_text(value: str) -> str:
+    """Check that every database and page accepts a text."""
+    if problem := control_character_problem(value):
+        raise input_error(problem)
     return value
 
 
-def unseen(value: str) -> str:
-    """What is wrong with a text that holds a character which no database takes; nothing where all is well."""
-    found = UNSEEN.search(value.translate(LAYOUT))
-    return f"holds the unseen character U+{ord(found[0]):04X}: take it out" if found else ""
+def control_character_problem(value: str) -> str:
+    """Describe the first character in a text that no database accepts; return an empty text if there is none."""
+    match = CONTROL_CHARACTERS.search(value.translate(LAYOUT))
+    return f"holds the unseen character U+{ord(match[0]):04X}: take it out" if match else ""
 
 
-def cron(value: str) -> str:
-    """A validator: five cron fields of which a time follows, in the words that every reader of cron knows."""
+def check_cron(value: str) -> str:
+    """Check five cron fields that lead to at least one time, in the syntax that every cron reader knows."""
     from cronsim import CronSim, CronSimError
 
     part = r"(\*|(\d{1,2}|[a-z]{3})(-(\d{1,2}|[a-z]{3}))?)(/\d{1,2})?"
     fields = value.split()
-    if len(fields) == 5 and all(re.fullmatch(f"{part}(,{part})*", each, re.IGNORECASE | re.ASCII) for each in fields):
+    if len(fields) == 5 and all(re.fullmatch(f"{part}(,{part})*", text, re.IGNORECASE | re.ASCII) for text in fields):
         try:
             next(CronSim(value, datetime(2026, 1, 1)))
             return value
@@ -115,19 +115,23 @@ def cron(value: str) -> str:
     raise ValueError("five cron fields (minute hour day month weekday), such as 0 9 * * *")
 
 
-def _known(error: ErrorDetails, model: type[BaseModel]) -> str:
+def _suggest_key(error: ErrorDetails, model: type[BaseModel]) -> str:
     *sections, key = (str(part) for part in error["loc"])
-    homes = [home for home, name in _keys(model) if name == key]
+    homes = [home for home, name in _list_keys(model) if name == key]
     if homes:  # a key under the wrong heading, which happens easily in TOML
         top = "at the top of the file, before any [section]"
         return f" here: put it {' or '.join(f'in [{home}]' if home else top for home in homes)}"
-    names = [field.alias or name for name, field in _section(model, sections).model_fields.items()]
+    names = [field.alias or name for name, field in _section_at(model, sections).model_fields.items()]
     close = get_close_matches(key, names, n=1, cutoff=0.5)
     start = ".".join([*sections, ""])
-    return near(start + close[0], [start + close[0]]) if close else near(key, [start + name for name in names])
+    return (
+        did_you_mean(start + close[0], [start + close[0]])
+        if close
+        else did_you_mean(key, [start + name for name in names])
+    )
 
 
-def _section(model: type[BaseModel], path: Sequence[str]) -> type[BaseModel]:
+def _section_at(model: type[BaseModel], path: Sequence[str]) -> type[BaseModel]:
     for name in path:
         part = model.model_fields[name].annotation
         assert isinstance(part, type) and issubclass(part, BaseModel)
@@ -135,29 +139,29 @@ def _section(model: type[BaseModel], path: Sequence[str]) -> type[BaseModel]:
     return model
 
 
-def _keys(model: type[BaseModel], home: str = "") -> Iterator[tuple[str, str]]:
-    """Every key with the section it stands in."""
+def _list_keys(model: type[BaseModel], home: str = "") -> Iterator[tuple[str, str]]:
+    """Yield every key with the section it stands in."""
     for name, field in model.model_fields.items():
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            yield from _keys(field.annotation, f"{home}.{name}" if home else name)
+            yield from _list_keys(field.annotation, f"{home}.{name}" if home else name)
         else:
             yield home, field.alias or name
 
 
-def _field(error: ErrorDetails, model: type[BaseModel]) -> Any:
+def _field_of(error: ErrorDetails, model: type[BaseModel]) -> Any:
     *sections, key = (part for part in error["loc"] if isinstance(part, str))
-    return _section(model, sections).model_fields[key]
+    return _section_at(model, sections).model_fields[key]
 
 
-def _example(error: ErrorDetails, model: type[BaseModel]) -> str:
-    examples = _field(error, model).examples
+def _example_for(error: ErrorDetails, model: type[BaseModel]) -> str:
+    examples = _field_of(error, model).examples
     return f', such as {error["loc"][-1]} = "{examples[0]}"' if examples else ""
 
 
-def _allowed(error: ErrorDetails, model: type[BaseModel]) -> str:
+def _describe_allowed(error: ErrorDetails, model: type[BaseModel]) -> str:
     kind, context = error["type"], error.get("ctx", {})
     if kind == "literal_error":
-        return "one of " + ", ".join(get_args(_field(error, model).annotation))
+        return "one of " + ", ".join(get_args(_field_of(error, model).annotation))
     if kind == "value_error":
         return re.sub(r"^.*: use ", "", str(context["error"]))
     if kind in ("greater_than_equal", "less_than_equal"):
@@ -168,5 +172,5 @@ def _allowed(error: ErrorDetails, model: type[BaseModel]) -> str:
     return next(stems, error["msg"].lower())
 
 
-def _short(text: str) -> str:
-    return text if len(text) <= SHOWN else text[: SHOWN - 1] + "…"
+def _shorten_value(text: str) -> str:
+    return text if len(text) <= MAX_SHOWN_LENGTH else text[: MAX_SHOWN_LENGTH - 1] + "…"

@@ -12,39 +12,39 @@ PREFIX = "RESTAGE_"
 UPSCALES = ("lanczos", "bicubic", "nearest", "refine")
 
 
-def _name(value: str) -> str:
+def _check_not_empty(value: str) -> str:
     if not value:
         raise ValueError("a name that is not empty")
     return value
 
 
-def _device(value: str) -> str:
+def _check_device(value: str) -> str:
     if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", value):
         raise ValueError("auto, cpu, cuda, cuda:1 … or mps")
     return value
 
 
-def _side(value: int) -> int:
+def _check_side(value: int) -> int:
     if value % 8:
         raise ValueError(f"a multiple of 8, such as {value // 8 * 8} or {value // 8 * 8 + 8}, or 0")
     return value
 
 
-def _cron_or_never(value: str) -> str:
-    return mistakes.cron(value) if value else value
+def _check_cron_or_never(value: str) -> str:
+    return mistakes.check_cron(value) if value else value
 
 
-def _server(value: str) -> str:
+def _check_server_address(value: str) -> str:
     if "@" in value:
-        raise mistakes.mistake("holds a password: set PREFECT_API_AUTH_STRING to user:password instead")
+        raise mistakes.input_error("holds a password: set PREFECT_API_AUTH_STRING to user:password instead")
     if value and not re.fullmatch(r"https?://[^\s/]+(/[^\s]*)?/api/?", value):
-        raise mistakes.mistake(
+        raise mistakes.input_error(
             f"= {value[:80]!r} is no address of a Prefect server: use one such as http://10.0.0.5:4200/api"
         )
     return value.rstrip("/")
 
 
-def _quiet(value: str) -> str:
+def _check_quiet_hours(value: str) -> str:
     start, _, end = value.partition("-")
     clock = r"([01]\d|2[0-3]):[0-5]\d"
     if value and not (re.fullmatch(f"{clock}-{clock}", value) and start != end):
@@ -52,33 +52,35 @@ def _quiet(value: str) -> str:
     return value
 
 
-def _database(value: str) -> str:
-    if _is_secret(value):
+def _check_database_address(value: str) -> str:
+    if _holds_password(value):
         variable = f"{PREFIX}SECRETS__DATABASE"
-        raise mistakes.mistake(f"holds a password: set {variable} to the whole address instead, and leave this empty")
+        raise mistakes.input_error(
+            f"holds a password: set {variable} to the whole address instead, and leave this empty"
+        )
     return value
 
 
-def _is_secret(url: str) -> bool:
-    """Whether the address of a database holds a password, or may hold one: better once too often."""
+def _holds_password(url: str) -> bool:
+    """Tell whether the address of a database holds a password, or may hold one: in doubt, yes."""
     return ":" in url.partition("://")[2].rpartition("@")[0] or "passw" in url.lower()
 
 
-Side = Annotated[int, Field(ge=0, le=MAX_SIDE), AfterValidator(_side)]
+Side = Annotated[int, Field(ge=0, le=MAX_SIDE), AfterValidator(_check_side)]
 
 
 class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
 
 
-class Models(Section):
-    name: Annotated[str, AfterValidator(_name)] = "toybox"
+class ModelSettings(Section):
+    name: Annotated[str, AfterValidator(_check_not_empty)] = "toybox"
     revision: str = ""
     variant: str = ""
     vae: str = ""
     config: str = ""
-    clip: Annotated[str, AfterValidator(_name)] = "toybox"
-    device: Annotated[str, AfterValidator(_device)] = "auto"
+    clip: Annotated[str, AfterValidator(_check_not_empty)] = "toybox"
+    device: Annotated[str, AfterValidator(_check_device)] = "auto"
     precision: Literal["auto", "fp32", "fp16", "bf16"] = "auto"
     memory: Literal["none", "vae", "offload", "sequential"] = "none"
     compile: Literal["off", "regional"] = "off"
@@ -86,7 +88,7 @@ class Models(Section):
     threads: Annotated[int, Field(ge=0, le=1024)] = 0
 
 
-class Rendering(Section):
+class RenderingSettings(Section):
     sampler: Annotated[str, AfterValidator(sampler_name)] = "euler"
     steps: Annotated[int, Field(ge=1, le=MAX_STEPS)] = 25
     guidance: Annotated[float, Field(ge=0, le=100)] = 5.0
@@ -96,15 +98,17 @@ class Rendering(Section):
     height: Side = 0
 
 
-def _upscale(value: str) -> str:
+def _check_upscale(value: str) -> str:
     if value not in UPSCALES:
-        raise mistakes.mistake(f"= {value[:40]!r} is no way of enlarging a picture{mistakes.near(value, UPSCALES)}")
+        raise mistakes.input_error(
+            f"= {value[:40]!r} is no way of enlarging a picture{mistakes.did_you_mean(value, UPSCALES)}"
+        )
     return value
 
 
-class Pictures(Section):
+class PictureSettings(Section):
     quality: Annotated[int, Field(ge=40, le=100)] = 92
-    upscale: Annotated[str, AfterValidator(_upscale)] = "lanczos"
+    upscale: Annotated[str, AfterValidator(_check_upscale)] = "lanczos"
     refine_strength: Annotated[float, Field(gt=0, le=1)] = 0.3
 
 
@@ -113,7 +117,7 @@ Positive = Annotated[float, Field(ge=0, le=1000)]
 Phrases = tuple[Annotated[str, Field(min_length=1)], ...]
 
 
-class References(Section):
+class ReferenceSettings(Section):
     candidates: Annotated[int, Field(ge=1, le=10_000)] = 48
     keep: Annotated[int, Field(ge=1, le=1000)] = 5
     blank_spread: Positive = 8.0
@@ -143,7 +147,7 @@ class References(Section):
     rounds_share: Share = 0.8
 
 
-class Training(Section):
+class TrainingSettings(Section):
     init: str = ""
     vectors: Annotated[int, Field(ge=1, le=64)] = 8
     jitter: Annotated[float, Field(ge=0, le=10)] = 0.1
@@ -189,7 +193,7 @@ class Training(Section):
     half: bool = False
 
 
-class Gates(Section):
+class GateSettings(Section):
     candidates: Annotated[int, Field(ge=1, le=1000)] = 4
     rounds: Annotated[int, Field(ge=1, le=100)] = 3
     blank_spread: Positive = 8.0
@@ -202,20 +206,20 @@ class Gates(Section):
     duplicate_share: Share = 0.25
 
 
-class Review(Section):
+class ReviewSettings(Section):
     automatic: bool = False
 
 
-class Publishing(Section):
+class PublishingSettings(Section):
     publisher: Literal["folder", "instagram", "graph"] = "folder"
     dry_run: bool = True
-    account: Annotated[str, AfterValidator(mistakes.account)] = ""
-    disclosure: Annotated[str, AfterValidator(mistakes.text)] = ""
+    account: Annotated[str, AfterValidator(mistakes.check_account_name)] = ""
+    disclosure: Annotated[str, AfterValidator(mistakes.check_text)] = ""
     require_disclosure: bool = True
     ai_label: bool = True
     daily_cap: Annotated[int, Field(ge=0, le=1000)] = 10
     spacing_minutes: Annotated[float, Field(ge=0, le=100_000)] = 30.0
-    quiet_hours: Annotated[str, AfterValidator(_quiet)] = ""
+    quiet_hours: Annotated[str, AfterValidator(_check_quiet_hours)] = ""
     late_days: Annotated[float, Field(ge=0, le=10_000)] = 7.0
     tries: Annotated[int, Field(ge=1, le=100)] = 5
     looks: Annotated[tuple[Annotated[float, Field(ge=0, le=1e6)], ...], Field(min_length=1)] = (30, 120, 600, 3600)
@@ -228,34 +232,34 @@ class Publishing(Section):
     bucket_region: str = "us-east-1"
 
 
-class Notify(Section):
+class NotifySettings(Section):
     events: tuple[Literal["waiting", "published", "failed", "needs a person"], ...] = ("failed", "needs a person")
 
 
-class Schedule(Section):
-    cron: Annotated[str, AfterValidator(mistakes.cron)] = "0 9 * * *"
-    timezone: Annotated[str, AfterValidator(mistakes.zone)] = "UTC"
-    publish: Annotated[str, AfterValidator(_cron_or_never)] = "*/10 * * * *"
+class ScheduleSettings(Section):
+    cron: Annotated[str, AfterValidator(mistakes.check_cron)] = "0 9 * * *"
+    timezone: Annotated[str, AfterValidator(mistakes.check_time_zone)] = "UTC"
+    publish: Annotated[str, AfterValidator(_check_cron_or_never)] = "*/10 * * * *"
 
 
-class Server(Section):
-    prefect: Annotated[str, AfterValidator(_server)] = ""
+class ServerSettings(Section):
+    prefect: Annotated[str, AfterValidator(_check_server_address)] = ""
     port: Annotated[int, Field(ge=1, le=65535)] = 4200
 
 
-class Board(Section):
-    host: Annotated[str, AfterValidator(_name)] = "127.0.0.1"
+class BoardSettings(Section):
+    host: Annotated[str, AfterValidator(_check_not_empty)] = "127.0.0.1"
     port: Annotated[int, Field(ge=1, le=65535)] = 8420
-    names: tuple[Annotated[str, AfterValidator(_name)], ...] = ()
+    names: tuple[Annotated[str, AfterValidator(_check_not_empty)], ...] = ()
 
 
-class Storage(Section):
-    studio: Annotated[str, AfterValidator(_name)] = "studio"
-    database: Annotated[str, AfterValidator(_database)] = ""
+class StorageSettings(Section):
+    studio: Annotated[str, AfterValidator(_check_not_empty)] = "studio"
+    database: Annotated[str, AfterValidator(_check_database_address)] = ""
 
 
-class Secrets(Section):
-    """Never in settings.toml, never printed."""
+class SecretSettings(Section):
+    """Secrets, which never stand in settings.toml and are never printed."""
 
     instagram_username: SecretStr | None = None
     instagram_password: SecretStr | None = None

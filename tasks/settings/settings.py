@@ -12,26 +12,26 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from pydantic_settings.sources import DotEnvSettingsSource, EnvSettingsSource
 
 from models.system.errors import UserError
-from models.system.files import is_there, path_of
+from models.system.files import expand_path, path_exists
 from tasks.clock import Clock, clock_set_to, system_clock
 from tasks.settings import mistakes
 from tasks.settings.sections import (
     PREFIX,
-    Board,
-    Gates,
-    Models,
-    Notify,
-    Pictures,
-    Publishing,
-    References,
-    Rendering,
-    Review,
-    Schedule,
-    Secrets,
+    BoardSettings,
+    GateSettings,
+    ModelSettings,
+    NotifySettings,
+    PictureSettings,
+    PublishingSettings,
+    ReferenceSettings,
+    RenderingSettings,
+    ReviewSettings,
+    ScheduleSettings,
+    SecretSettings,
     Section,
-    Server,
-    Storage,
-    Training,
+    ServerSettings,
+    StorageSettings,
+    TrainingSettings,
 )
 
 # Names with our prefix that are not settings: they say where the settings are.
@@ -41,20 +41,20 @@ PLACES = ("RESTAGE_SETTINGS", "RESTAGE_ENV_FILE", "RESTAGE_SECRETS_DIR")
 class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True)
 
-    models: Models = Models()
-    references: References = References()
-    training: Training = Training()
-    rendering: Rendering = Rendering()
-    pictures: Pictures = Pictures()
-    gates: Gates = Gates()
-    review: Review = Review()
-    publishing: Publishing = Publishing()
-    notify: Notify = Notify()
-    schedule: Schedule = Schedule()
-    server: Server = Server()
-    board: Board = Board()
-    storage: Storage = Storage()
-    secrets: Secrets = Secrets()
+    models: ModelSettings = ModelSettings()
+    references: ReferenceSettings = ReferenceSettings()
+    training: TrainingSettings = TrainingSettings()
+    rendering: RenderingSettings = RenderingSettings()
+    pictures: PictureSettings = PictureSettings()
+    gates: GateSettings = GateSettings()
+    review: ReviewSettings = ReviewSettings()
+    publishing: PublishingSettings = PublishingSettings()
+    notify: NotifySettings = NotifySettings()
+    schedule: ScheduleSettings = ScheduleSettings()
+    server: ServerSettings = ServerSettings()
+    board: BoardSettings = BoardSettings()
+    storage: StorageSettings = StorageSettings()
+    secrets: SecretSettings = SecretSettings()
 
     @classmethod
     def settings_customise_sources(
@@ -64,8 +64,8 @@ class Settings(BaseSettings):
 
 
 @dataclass(frozen=True)
-class Loaded:
-    """The settings in force, the folder that relative paths start from, and where each value came from."""
+class LoadedSettings:
+    """The settings in force, the folder that relative paths start from, and the origin of each value."""
 
     settings: Settings
     folder: Path
@@ -74,50 +74,50 @@ class Loaded:
 
     @property
     def studio(self) -> Path:
-        return self.folder / path_of(self.settings.storage.studio)
+        return self.folder / expand_path(self.settings.storage.studio)
 
     @property
     def database(self) -> SecretStr:
-        """The address of the database, which may hold a password; empty for the studio's own file."""
+        """Return the address of the database, which may hold a password; empty means the studio's own file."""
         return self.settings.secrets.database or SecretStr(self.settings.storage.database)
 
-    def place(self, name: str) -> str:
-        """A model's name as it is, or as a path where there is such a file beside the settings."""
-        beside = self.folder / path_of(name) if name and name != "toybox" else None
-        return str(beside) if beside and is_there(beside) else name
+    def resolve_path(self, name: str) -> str:
+        """Return a model's name, or its path if there is such a file beside the settings."""
+        beside = self.folder / expand_path(name) if name and name != "toybox" else None
+        return str(beside) if beside and path_exists(beside) else name
 
-    def at(self, moment: datetime | None) -> "Loaded":
-        """With a clock that shows this moment now; without one as it is."""
+    def with_clock_at(self, moment: datetime | None) -> "LoadedSettings":
+        """Return the settings with a clock that shows this moment now; unchanged without a moment."""
         return replace(self, clock=clock_set_to(moment)) if moment else self
 
-    def with_training(self, **said: int) -> "Loaded":
-        """With these knobs of [training] in place of the file's; 0 leaves one as it is."""
-        changes = {name: value for name, value in said.items() if value}
+    def with_training(self, **values: int) -> "LoadedSettings":
+        """Return the settings with these values of [training] instead of the file's; a 0 changes nothing."""
+        changes = {name: value for name, value in values.items() if value}
         training = self.settings.training.model_copy(update=changes)
         return replace(self, settings=self.settings.model_copy(update={"training": training}))
 
-    def with_publisher(self, name: str) -> "Loaded":
-        """With this publisher in place of the file's; `folder` is one even where everything else is a dry run."""
+    def with_publisher(self, name: str) -> "LoadedSettings":
+        """Return the settings with this publisher instead of the file's; `folder` makes it a dry run, any other does not."""
         publishing = self.settings.publishing.model_copy(update={"publisher": name, "dry_run": name == "folder"})
         return replace(self, settings=self.settings.model_copy(update={"publishing": publishing}))
 
-    def rows(self) -> Iterator[tuple[str, Any, str]]:
-        """(key, value, origin) of every knob; of a secret only whether it is set."""
+    def describe_values(self) -> Iterator[tuple[str, Any, str]]:
+        """Yield (key, value, origin) of every setting; of a secret only whether it is set."""
         for section, values in self.settings:
             for key, value in values:
                 name = f"{section}.{key}"
-                shown = ("•••" if value else "not set") if section == "secrets" else value
-                yield name, shown, self.origins.get(name, "default")
+                text = ("•••" if value else "not set") if section == "secrets" else value
+                yield name, text, self.origins.get(name, "default")
 
 
-def file_of(path: Path | None = None) -> Path:
-    """The settings file that is meant: the one that is given, or RESTAGE_SETTINGS', or the one that lies here."""
-    return path_of(path or os.environ.get("RESTAGE_SETTINGS") or "settings.toml")
+def settings_file(path: Path | None = None) -> Path:
+    """Return the path of the settings file: the given one, the one in RESTAGE_SETTINGS, or settings.toml in this folder."""
+    return expand_path(path or os.environ.get("RESTAGE_SETTINGS") or "settings.toml")
 
 
-def load(path: Path | None = None) -> Loaded:
+def load_settings(path: Path | None = None) -> LoadedSettings:
     """Read the settings: environment before env file before secrets directory before settings.toml before defaults."""
-    file = file_of(path)
+    file = settings_file(path)
     if not file.is_file():
         raise UserError(f"there is no settings file at {file}: go to the folder that has one, or give --settings FILE")
     folder = file.resolve().parent
@@ -125,21 +125,26 @@ def load(path: Path | None = None) -> Loaded:
     _check_names(os.environ, "the environment")
     values: dict[str, dict[str, Any]] = {}
     origins: dict[str, str] = {}
-    for found, origin in (
-        (_toml(file), lambda key: file.name),
-        (_secret_files(folder), lambda key: f"{secrets_dir(folder).name}/{key.partition('.')[2]}"),
-        (_env(DotEnvSettingsSource(Settings, env_file=env_file, env_nested_delimiter="__")), _variable(env_file.name)),
-        (_env(EnvSettingsSource(Settings, env_nested_delimiter="__")), _variable("environment")),
+    for source, origin in (
+        (_read_settings_file(file), lambda key: file.name),
+        (_read_secret_files(folder), lambda key: f"{secrets_dir(folder).name}/{key.partition('.')[2]}"),
+        (
+            _read_variables(DotEnvSettingsSource(Settings, env_file=env_file, env_nested_delimiter="__")),
+            _variable_origin(env_file.name),
+        ),
+        (_read_variables(EnvSettingsSource(Settings, env_nested_delimiter="__")), _variable_origin("environment")),
     ):
-        _merge(values, origins, found, origin)
+        _merge_source(values, origins, source, origin)
     try:
-        return Loaded(Settings.model_validate(values), folder, origins)
+        return LoadedSettings(Settings.model_validate(values), folder, origins)
     except ValidationError as error:
-        raise UserError(mistakes.sentence(error, Settings, _place_of(origins, file), hidden=["secrets"])) from None
+        raise UserError(
+            mistakes.explain_validation_error(error, Settings, _origin_finder(origins, file), hidden=["secrets"])
+        ) from None
 
 
-def _place_of(origins: Mapping[str, str], file: Path) -> Callable[[str], str]:
-    """Where a key was set: the file by its whole path, or the variable."""
+def _origin_finder(origins: Mapping[str, str], file: Path) -> Callable[[str], str]:
+    """Return a function that names where a key was set: the file by its whole path, or the variable."""
 
     def place(key: str) -> str:
         origin = origins.get(key, origins.get(key.partition(".")[0], ""))
@@ -148,10 +153,10 @@ def _place_of(origins: Mapping[str, str], file: Path) -> Callable[[str], str]:
     return place
 
 
-def _merge(
-    values: dict[str, dict[str, Any]], origins: dict[str, str], found: Mapping[str, Any], origin: Callable[[str], str]
+def _merge_source(
+    values: dict[str, dict[str, Any]], origins: dict[str, str], source: Mapping[str, Any], origin: Callable[[str], str]
 ) -> None:
-    for section, keys in found.items():
+    for section, keys in source.items():
         if not isinstance(keys, Mapping):
             values[section] = keys
             origins[section] = origin(section)
@@ -160,30 +165,30 @@ def _merge(
         origins.update({f"{section}.{key}": origin(f"{section}.{key}") for key in keys})
 
 
-def _variable(where: str) -> Callable[[str], str]:
+def _variable_origin(where: str) -> Callable[[str], str]:
     return lambda key: f"{where}, {PREFIX}{key.upper().replace('.', '__')}"
 
 
-def _toml(file: Path) -> dict[str, Any]:
-    found = mistakes.toml(file)
-    if "secrets" in found:
+def _read_settings_file(file: Path) -> dict[str, Any]:
+    values = mistakes.read_toml(file)
+    if "secrets" in values:
         raise UserError(
             f"{file}: secrets must not stand in this file: set {PREFIX}SECRETS__GRAPH_TOKEN and the like "
             "in the environment or in .env, or write each to a file in secrets/"
         )
-    return found
+    return values
 
 
 def secrets_dir(folder: Path) -> Path:
-    return path_of(os.environ.get("RESTAGE_SECRETS_DIR") or folder / "secrets")
+    return expand_path(os.environ.get("RESTAGE_SECRETS_DIR") or folder / "secrets")
 
 
-def _secret_files(folder: Path) -> dict[str, Any]:
-    """A file a secret, as Docker and Kubernetes mount them."""
+def _read_secret_files(folder: Path) -> dict[str, Any]:
+    """Read the secrets, each from a file of its own, as Docker and Kubernetes mount them."""
     place = secrets_dir(folder)
     if "RESTAGE_SECRETS_DIR" in os.environ and not place.is_dir():
         raise UserError(f"RESTAGE_SECRETS_DIR names {place}, which is not a folder: create it or unset the variable")
-    files = [place / name for name in Secrets.model_fields if (place / name).is_file()]
+    files = [place / name for name in SecretSettings.model_fields if (place / name).is_file()]
     try:
         return {"secrets": {file.name: file.read_text(encoding="utf-8").strip() for file in files}}
     except (OSError, UnicodeDecodeError) as error:
@@ -191,7 +196,7 @@ def _secret_files(folder: Path) -> dict[str, Any]:
 
 
 def _env_file(folder: Path) -> Path:
-    file = path_of(os.environ.get("RESTAGE_ENV_FILE") or folder / ".env")
+    file = expand_path(os.environ.get("RESTAGE_ENV_FILE") or folder / ".env")
     if "RESTAGE_ENV_FILE" in os.environ and not file.is_file():
         raise UserError(f"RESTAGE_ENV_FILE names {file}, which does not exist: create it or unset the variable")
     try:
@@ -202,25 +207,27 @@ def _env_file(folder: Path) -> Path:
     return file
 
 
-def _env(source: EnvSettingsSource) -> dict[str, Any]:
+def _read_variables(source: EnvSettingsSource) -> dict[str, Any]:
     if isinstance(source, DotEnvSettingsSource):
         _check_names(source.env_vars, str(source.env_file))
-    names = {section: set(kind.model_fields) for section, kind in _sections().items()}
-    found: dict[str, Any] = {}
+    names = {section: set(kind.model_fields) for section, kind in _section_classes().items()}
+    sections: dict[str, Any] = {}
     for variable, value in source.env_vars.items():
         section, _, key = variable.lower().removeprefix(PREFIX.lower()).partition("__")
         if variable.lower().startswith(PREFIX.lower()) and key in names.get(section, ()) and value is not None:
-            found.setdefault(section, {})[key] = value
-    return found
+            sections.setdefault(section, {})[key] = value
+    return sections
 
 
-def _check_names(variables: Mapping[str, Any], where: str) -> None:
-    """A misspelled override must not be ignored: nobody would ever notice."""
-    known = [f"{PREFIX}{section}__{key}".upper() for section, kind in _sections().items() for key in kind.model_fields]
+def _check_names(variables: Mapping[str, Any], place: str) -> None:
+    """Refuse a misspelled override, which otherwise nobody would notice."""
+    names = [
+        f"{PREFIX}{section}__{key}".upper() for section, kind in _section_classes().items() for key in kind.model_fields
+    ]
     for name in variables:
-        if name.upper().startswith(PREFIX) and name.upper() not in (*known, *PLACES):
-            raise UserError(f"{where}: {name.upper()} is not a setting{mistakes.near(name.upper(), known)}")
+        if name.upper().startswith(PREFIX) and name.upper() not in (*names, *PLACES):
+            raise UserError(f"{place}: {name.upper()} is not a setting{mistakes.did_you_mean(name.upper(), names)}")
 
 
-def _sections() -> dict[str, type[Section]]:
+def _section_classes() -> dict[str, type[Section]]:
     return {name: field.annotation for name, field in Settings.model_fields.items() if field.annotation}

@@ -16,7 +16,7 @@ from models.system.errors import UserError
 # Written into SQLite's header, so that another program's database is never taken for ours.
 APPLICATION_ID = 0x52535447  # "RSTG"
 # The lock that writers on one PostgreSQL database take in turn.
-WRITERS = 0x72657374
+WRITERS_LOCK = 0x72657374
 CONNECT_SECONDS = 15
 SCHEMES = ("postgresql", "postgres", "postgresql+psycopg")
 # SQLite's result codes (sqlite.org/rescode.html) and PostgreSQL's classes of errors that pass by themselves.
@@ -36,19 +36,19 @@ class StoreError(UserError):
 
 
 class Database(Protocol):
-    """What the store asks of a database."""
+    """The methods that the store needs of a database."""
 
     engine: Engine
 
-    def prepare(self) -> None: ...
+    def prepare_database(self) -> None: ...
 
-    def begin(self, connection: Connection, writes: bool) -> None: ...
+    def begin_transaction(self, connection: Connection, writes: bool) -> None: ...
 
-    def check(self, connection: Connection, tables: Collection[str], ours: bool) -> None: ...
+    def check_ownership(self, connection: Connection, tables: Collection[str], ours: bool) -> None: ...
 
-    def sign(self, connection: Connection) -> None: ...
+    def mark_as_ours(self, connection: Connection) -> None: ...
 
-    def told(self, error: DBAPIError) -> Exception: ...
+    def explain_error(self, error: DBAPIError) -> Exception: ...
 
 
 class Sqlite:
@@ -59,22 +59,26 @@ class Sqlite:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            why = (error.strerror or str(error)).lower()
-            raise StoreError(f"{path.parent} cannot be made ({why}): check the rights, or set storage.studio") from None
+            reason = (error.strerror or str(error)).lower()
+            raise StoreError(
+                f"{path.parent} cannot be made ({reason}): check the rights, or set storage.studio"
+            ) from None
         # isolation_level: transactions begin where `begin` says so, nowhere else.
-        how = {"timeout": patience, "isolation_level": None}
-        self.engine = create_engine(URL.create("sqlite", database=str(path)), hide_parameters=True, connect_args=how)
-        event.listen(self.engine, "connect", self._connected)
+        options = {"timeout": patience, "isolation_level": None}
+        self.engine = create_engine(
+            URL.create("sqlite", database=str(path)), hide_parameters=True, connect_args=options
+        )
+        event.listen(self.engine, "connect", self._configure_connection)
 
     @staticmethod
-    def _connected(connection: Any, _: object) -> None:
+    def _configure_connection(connection: Any, _: object) -> None:
         connection.execute("PRAGMA foreign_keys = ON")
         # FULL keeps every transaction through a power cut, where NORMAL may lose the last ones: among them could be the
         # one that says that a post is about to be sent.
         connection.execute("PRAGMA synchronous = FULL")
 
-    def prepare(self) -> None:
-        """Processes that create the file together collide here, and SQLite's busy timeout does not cover it."""
+    def prepare_database(self) -> None:
+        """Switch to WAL, and retry: processes that create the file together collide here, and the busy timeout does not apply."""
         deadline = time.monotonic() + self.patience
         while True:
             connection = self.engine.raw_connection()
@@ -83,47 +87,50 @@ class Sqlite:
                 return
             except sqlite3.OperationalError as error:
                 if time.monotonic() > deadline or not _is_busy(error):
-                    raise self._sentence(error) from None
+                    raise self._store_error(error) from None
                 time.sleep(0.02)
             finally:
                 connection.close()
 
-    def begin(self, connection: Connection, writes: bool) -> None:
+    def begin_transaction(self, connection: Connection, writes: bool) -> None:
         connection.exec_driver_sql(f"PRAGMA query_only = {int(not writes)}")
         # IMMEDIATE takes the write lock at once, so that the busy timeout applies to all of it.
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
-    def check(self, connection: Connection, tables: Collection[str], ours: bool) -> None:
+    def check_ownership(self, connection: Connection, tables: Collection[str], ours: bool) -> None:
         application = connection.exec_driver_sql("PRAGMA application_id").scalar()
         if (application, ours) not in ((APPLICATION_ID, True), (0, False)) or (tables and not ours):
             raise StoreError(f"{self.path} is another program's database: move it away, or set storage.studio")
 
-    def sign(self, connection: Connection) -> None:
+    def mark_as_ours(self, connection: Connection) -> None:
         connection.exec_driver_sql(f"PRAGMA application_id = {APPLICATION_ID}")
 
-    def told(self, error: DBAPIError) -> Exception:
+    def explain_error(self, error: DBAPIError) -> Exception:
         # SQLite knows no separate kind of error for its file; what is wrong with a statement has code 1.
-        known = isinstance(error.orig, sqlite3.Error) and _code(error.orig) not in (sqlite3.SQLITE_ERROR, None)
-        constraint = known and _code(error.orig) == sqlite3.SQLITE_CONSTRAINT
-        return self._sentence(error.orig) if known and not constraint else error
+        is_file_error = isinstance(error.orig, sqlite3.Error) and _result_code(error.orig) not in (
+            sqlite3.SQLITE_ERROR,
+            None,
+        )
+        constraint = is_file_error and _result_code(error.orig) == sqlite3.SQLITE_CONSTRAINT
+        return self._store_error(error.orig) if is_file_error and not constraint else error
 
-    def _sentence(self, error: BaseException | None) -> StoreError:
-        if _code(error) in BUSY:
+    def _store_error(self, error: BaseException | None) -> StoreError:
+        if _result_code(error) in BUSY:
             return StoreError(f"{self.path} is held by another program ({error}): end that, or try again", False)
-        if _code(error) in DAMAGED:
+        if _result_code(error) in DAMAGED:
             return StoreError(
                 f"{self.path} is not a readable database ({error}): put a backup in its place, or move it away"
             )
         return StoreError(f"{self.path} cannot be used ({error}): free space, check the rights, or set storage.studio")
 
 
-def _code(error: object) -> int | None:
+def _result_code(error: object) -> int | None:
     code = getattr(error, "sqlite_errorcode", None)
     return None if code is None else code & 0xFF  # the rest says more than is needed
 
 
 def _is_busy(error: sqlite3.Error) -> bool:
-    return _code(error) in BUSY
+    return _result_code(error) in BUSY
 
 
 class Postgres:
@@ -131,44 +138,44 @@ class Postgres:
 
     def __init__(self, url: str, patience: float) -> None:
         self.patience = patience
-        self._url = _checked(url)
-        self.place = f"the PostgreSQL database {self._url.database!r}"
+        self._url = _parse_address(url)
+        self.description = f"the PostgreSQL database {self._url.database!r}"
         try:
             # Said plainly, since a server without an encoding of its own would answer in bytes.
             usual = {"connect_timeout": CONNECT_SECONDS, "client_encoding": "utf8"}
-            how = {name: value for name, value in usual.items() if name not in self._url.query}
-            self.engine = create_engine(self._url, hide_parameters=True, pool_pre_ping=True, connect_args=how)
+            options = {name: value for name, value in usual.items() if name not in self._url.query}
+            self.engine = create_engine(self._url, hide_parameters=True, pool_pre_ping=True, connect_args=options)
         except ModuleNotFoundError:
             raise UserError(
                 "PostgreSQL needs its driver: run make install in the folder with restage's source, or leave the database"
                 " to SQLite"
             ) from None
 
-    def prepare(self) -> None:
-        """A server needs nothing."""
+    def prepare_database(self) -> None:
+        """Do nothing: a server needs no preparation."""
 
-    def begin(self, connection: Connection, writes: bool) -> None:
+    def begin_transaction(self, connection: Connection, writes: bool) -> None:
         if not writes:
             connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
             return
         connection.exec_driver_sql(f"SET LOCAL lock_timeout = {max(1, round(self.patience * 1000))}")
-        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({WRITERS})")
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({WRITERS_LOCK})")
 
-    def check(self, connection: Connection, tables: Collection[str], ours: bool) -> None:
+    def check_ownership(self, connection: Connection, tables: Collection[str], ours: bool) -> None:
         if tables and not ours:
-            raise StoreError(f"{self.place} holds another program's tables: give restage a database of its own")
+            raise StoreError(f"{self.description} holds another program's tables: give restage a database of its own")
 
-    def sign(self, connection: Connection) -> None:
-        """The table of migrations is sign enough."""
+    def mark_as_ours(self, connection: Connection) -> None:
+        """Do nothing: the table of migrations marks the database as ours."""
 
-    def told(self, error: DBAPIError) -> Exception:
+    def explain_error(self, error: DBAPIError) -> Exception:
         if not isinstance(error, OperationalError | InterfaceError):
             return error
         code, lines = getattr(error.orig, "sqlstate", None), self._without_password(str(error.orig)).splitlines()
-        why = lines[0] if lines else type(error.orig).__name__
-        permanent = not code.startswith(PASSING) if code else any(each in why for each in FOR_GOOD)
+        reason = lines[0] if lines else type(error.orig).__name__
+        permanent = not code.startswith(PASSING) if code else any(phrase in reason for phrase in FOR_GOOD)
         remedy = "check the server, the name and the password" if permanent else "try again when the server answers"
-        return StoreError(f"{self.place} cannot be used ({why}): {remedy}", permanent or code == DISK_FULL)
+        return StoreError(f"{self.description} cannot be used ({reason}): {remedy}", permanent or code == DISK_FULL)
 
     def _without_password(self, text: str) -> str:
         words = [self._url.password, *(str(value) for key, value in self._url.query.items() if "pass" in key)]
@@ -177,13 +184,13 @@ class Postgres:
         return text
 
 
-def _checked(url: str) -> URL:
-    """The address; it may hold a password, so no sentence shows it."""
-    how = "write it as postgresql://user@host/name, or leave it empty for restage.db in the studio"
+def _parse_address(url: str) -> URL:
+    """Parse the address; it may hold a password, so no message shows it."""
+    remedy = "write it as postgresql://user@host/name, or leave it empty for restage.db in the studio"
     try:
-        made = make_url(url)
+        address = make_url(url)
     except (ArgumentError, ValueError):
-        raise UserError(f"the address of the database cannot be read: {how}") from None
-    if made.drivername not in SCHEMES or not made.database:
-        raise UserError(f"the address of the database is not one of PostgreSQL: {how}")
-    return made.set(drivername="postgresql+psycopg")
+        raise UserError(f"the address of the database cannot be read: {remedy}") from None
+    if address.drivername not in SCHEMES or not address.database:
+        raise UserError(f"the address of the database is not one of PostgreSQL: {remedy}")
+    return address.set(drivername="postgresql+psycopg")

@@ -5,33 +5,33 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from models.picture.shot import Shot
-from models.system.files import write
+from models.system.files import write_file
 
 if TYPE_CHECKING:
-    from models.sdxl.renderer import Picture
+    from models.sdxl.renderer import RenderedPicture
 
 
-class Artifacts:
-    """Everything that was made, under one folder. Names come from content, so writing twice changes nothing."""
+class PictureFiles:
+    """The pictures of a studio under one folder. Names come from content, so writing twice changes nothing."""
 
     def __init__(self, studio: Path) -> None:
         self.root = studio / "artifacts"
 
-    def picture(self, shot_id: str) -> Path:
+    def picture_path(self, shot_id: str) -> Path:
         return self.root / "pictures" / shot_id[:2] / f"{shot_id}.png"
 
-    def name(self, shot_id: str) -> str:
-        """Where the picture is, from the studio."""
-        return self.picture(shot_id).relative_to(self.root.parent).as_posix()
+    def relative_path(self, shot_id: str) -> str:
+        """Return the picture's path relative to the studio."""
+        return self.picture_path(shot_id).relative_to(self.root.parent).as_posix()
 
-    def missing(self, shots: Iterable[Shot]) -> list[Shot]:
-        """The shots without a picture, each once."""
-        return [shot for shot in {shot.id: shot for shot in shots}.values() if not self.picture(shot.id).exists()]
+    def missing_shots(self, shots: Iterable[Shot]) -> list[Shot]:
+        """Return the shots without a picture, each once."""
+        return [shot for shot in {shot.id: shot for shot in shots}.values() if not self.picture_path(shot.id).exists()]
 
-    def save(self, picture: "Picture") -> Path:
-        """Write a picture, its provenance beside it first: whoever sees the picture finds both."""
-        path = self.picture(picture.shot.id)
+    def save_picture(self, picture: "RenderedPicture") -> Path:
+        """Write a picture after its provenance, so that whoever sees the picture finds both."""
+        path = self.picture_path(picture.shot.id)
         record = picture.provenance.as_json().encode()
-        write(path.with_suffix(".json"), record)
-        write(path, picture.png())
+        write_file(path.with_suffix(".json"), record)
+        write_file(path, picture.encode_png())
         return path

@@ -28,10 +28,10 @@ from tasks.store.tables import APPLIED
 if TYPE_CHECKING:
     from pydantic import SecretStr
 
-__all__ = ["FILE", "Store", "StoreError", "instant"]
+__all__ = ["FILE", "Store", "StoreError", "utc_text"]
 
 FILE = "restage.db"
-PATIENCE = 30.0  # seconds to wait for another writer
+LOCK_TIMEOUT_SECONDS = 30.0  # seconds to wait for another writer
 WRITES = "restage_writes"
 
 
@@ -40,22 +40,22 @@ class Store:
 
     def __init__(self, database: Database, clock: Clock = system_clock) -> None:
         self._database, self.clock = database, clock
-        event.listen(database.engine, "begin", self._begin)
+        event.listen(database.engine, "begin", self._begin_transaction)
 
     @classmethod
     def open(
         cls,
         url: str | SecretStr,
         studio: Path,
-        patience: float = PATIENCE,
-        known: Sequence[Migration] = migrations.ALL,
+        patience: float = LOCK_TIMEOUT_SECONDS,
+        known: Sequence[Migration] = migrations.ALL_MIGRATIONS,
         clock: Clock = system_clock,
     ) -> Store:
-        """The database at a PostgreSQL address, or the studio's own file where that is empty; made if need be."""
+        """Open the database at a PostgreSQL address, or the studio's own file if that is empty; create it if needed."""
         address = url if isinstance(url, str) else url.get_secret_value()
         store = cls(Postgres(address, patience) if address else Sqlite(studio / FILE, patience), clock)
         try:
-            store._migrate(known)
+            store._apply_migrations(known)
         except BaseException:
             store.close()
             raise
@@ -65,15 +65,15 @@ class Store:
         self._database.engine.dispose()
 
     def reading(self) -> AbstractContextManager[Connection]:
-        """A transaction that sees one state and changes nothing."""
-        return self._transaction(writes=False)
+        """Begin a transaction that sees one state and changes nothing."""
+        return self._open_transaction(writes=False)
 
     def writing(self) -> AbstractContextManager[Connection]:
-        """A transaction that is alone in writing: kept whole when the block ends, gone whole when it fails."""
-        return self._transaction(writes=True)
+        """Begin the only writing transaction: committed when the block ends, rolled back when it fails."""
+        return self._open_transaction(writes=True)
 
     @contextmanager
-    def _transaction(self, writes: bool) -> Iterator[Connection]:
+    def _open_transaction(self, writes: bool) -> Iterator[Connection]:
         try:
             with self._database.engine.connect() as connection:
                 connection = connection.execution_options(**{WRITES: writes})
@@ -81,48 +81,48 @@ class Store:
                     yield connection
         except DBAPIError as error:
             # Not `from error`: its text and its frames may hold the address, and that a password.
-            raise self._database.told(error) from None
+            raise self._database.explain_error(error) from None
 
-    def _begin(self, connection: Connection) -> None:
-        self._database.begin(connection, connection.get_execution_options().get(WRITES, False))
+    def _begin_transaction(self, connection: Connection) -> None:
+        self._database.begin_transaction(connection, connection.get_execution_options().get(WRITES, False))
 
-    def _migrate(self, known: Sequence[Migration]) -> None:
+    def _apply_migrations(self, known: Sequence[Migration]) -> None:
         """Bring the tables up to date, one change in each transaction: killed anywhere, a change is there or not."""
         with self.reading() as connection:
-            applied = self._applied(connection, known)
+            applied = self._applied_numbers(connection, known)
         if not applied:
-            self._database.prepare()
-        for each in known:
-            if each.number not in applied:
+            self._database.prepare_database()
+        for migration in known:
+            if migration.number not in applied:
                 with self.writing() as connection:
-                    self._apply(connection, each, known)
+                    self._apply_migration(connection, migration, known)
 
-    def _apply(self, connection: Connection, change: Migration, known: Sequence[Migration]) -> None:
-        applied = self._applied(connection, known)  # another process may have been quicker
+    def _apply_migration(self, connection: Connection, change: Migration, known: Sequence[Migration]) -> None:
+        applied = self._applied_numbers(connection, known)  # another process may have been quicker
         if change.number in applied:
             return
         if not applied:
             APPLIED.create(connection, checkfirst=True)
-            self._database.sign(connection)
+            self._database.mark_as_ours(connection)
         for statement in change.statements:
             connection.exec_driver_sql(statement)
-        row = {"number": change.number, "name": change.name, "applied_at": instant(self.clock())}
+        row = {"number": change.number, "name": change.name, "applied_at": utc_text(self.clock())}
         connection.execute(insert(APPLIED).values(row))
 
-    def _applied(self, connection: Connection, known: Sequence[Migration]) -> set[int]:
-        """The changes that the database has seen, once it is clear that it is ours and not from the future."""
+    def _applied_numbers(self, connection: Connection, known: Sequence[Migration]) -> set[int]:
+        """Return the numbers of the applied migrations, after checking that the database is ours and not newer than we are."""
         tables = inspect(connection).get_table_names()
         ours = APPLIED.name in tables
-        self._database.check(connection, tables, ours)
-        found = set(connection.scalars(select(APPLIED.c.number))) if ours else set()
-        if unknown := found - {each.number for each in known}:
+        self._database.check_ownership(connection, tables, ours)
+        applied = set(connection.scalars(select(APPLIED.c.number))) if ours else set()
+        if unknown := applied - {migration.number for migration in known}:
             raise StoreError(
                 f"this store was written by a newer restage (change {max(unknown)}): update restage, or use a backup"
             )
-        return found
+        return applied
 
 
-def instant(at: datetime) -> str:
-    """A moment as the store keeps it: UTC, to the millisecond, so that texts sort as times do."""
+def utc_text(at: datetime) -> str:
+    """Return a moment as the store keeps it: UTC, to the millisecond, so that texts sort as times do."""
     assert at.tzinfo is not None, "a time without its zone means something else on another machine"
     return at.astimezone(UTC).isoformat(timespec="milliseconds")

@@ -12,11 +12,11 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-ALL = MetaData()
+METADATA = MetaData()
 
 APPLIED = Table(
     "restage_migration",
-    ALL,
+    METADATA,
     Column("number", Integer, primary_key=True, autoincrement=False),
     Column("name", Text, nullable=False),
     Column("applied_at", Text, nullable=False),
@@ -24,7 +24,7 @@ APPLIED = Table(
 
 EMBEDDING = Table(
     "embedding",
-    ALL,
+    METADATA,
     Column("persona", Text, primary_key=True),
     Column("id", Text, primary_key=True),  # the hash of the word and its vectors
     Column("version", Integer, nullable=False),  # from 1 for each persona
@@ -45,7 +45,7 @@ EMBEDDING = Table(
 # Which version counts: the newest row of a persona. Rows are only ever added, so going back is one more.
 EMBEDDING_CURRENT = Table(
     "embedding_current",
-    ALL,
+    METADATA,
     Column("persona", Text, primary_key=True),
     Column("number", Integer, primary_key=True, autoincrement=False),
     Column("embedding", Text, nullable=False),
@@ -57,7 +57,7 @@ EMBEDDING_CURRENT = Table(
 
 POST = Table(
     "post",
-    ALL,
+    METADATA,
     Column("id", Text, primary_key=True),
     Column("key", Text, nullable=False, unique=True),  # the occurrence in the calendar: nothing is posted for it twice
     Column("persona", Text, nullable=False),
@@ -82,7 +82,7 @@ POST = Table(
 
 CANDIDATE = Table(
     "candidate",
-    ALL,
+    METADATA,
     Column("post", Text, ForeignKey("post.id"), primary_key=True),
     Column("number", Integer, primary_key=True, autoincrement=False),  # from 0, as its seed was derived
     Column("picture", Text, nullable=False),  # its shot's id
@@ -94,7 +94,7 @@ CANDIDATE = Table(
 
 APPROVAL = Table(
     "approval",
-    ALL,
+    METADATA,
     Column("post", Text, ForeignKey("post.id"), primary_key=True),
     Column("revision", Integer, primary_key=True, autoincrement=False),
     Column("hash", Text, nullable=False),
@@ -105,7 +105,7 @@ APPROVAL = Table(
 
 POST_EVENT = Table(
     "post_event",
-    ALL,
+    METADATA,
     Column("post", Text, ForeignKey("post.id"), primary_key=True),
     Column("number", Integer, primary_key=True, autoincrement=False),
     Column("at", Text, nullable=False),
@@ -119,7 +119,7 @@ POST_EVENT = Table(
 # What would have gone out at each revision.
 POST_REVISION = Table(
     "post_revision",
-    ALL,
+    METADATA,
     Column("post", Text, ForeignKey("post.id"), primary_key=True),
     Column("revision", Integer, primary_key=True, autoincrement=False),
     Column("content", Text, nullable=False),  # JSON
@@ -128,7 +128,7 @@ POST_REVISION = Table(
 # How far the publication of a revision is. Times are as everywhere, and empty where there is none.
 ATTEMPT = Table(
     "attempt",
-    ALL,
+    METADATA,
     Column("post", Text, ForeignKey("post.id"), primary_key=True),
     Column("revision", Integer, primary_key=True, autoincrement=False),
     Column("publisher", Text, nullable=False),
@@ -147,7 +147,7 @@ ATTEMPT = Table(
 
 ACCOUNT = Table(
     "account",
-    ALL,
+    METADATA,
     Column("publisher", Text, primary_key=True),
     Column("name", Text, primary_key=True),
     Column("claimed_by", Text, nullable=False),  # who publishes there now: one at a time

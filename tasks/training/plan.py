@@ -1,4 +1,4 @@
-"""Prepare a training: the pictures of a reference set with their captions, and every knob that decides the outcome."""
+"""Plan a training: the pictures of a reference set with their captions, and every setting that decides the outcome."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from models.sdxl.embedding import read
-from models.sdxl.locate import Source
+from models.sdxl.embedding import read_embedding
+from models.sdxl.locate import ModelSource
 from models.system.errors import UserError
 from tasks.persona.persona import Persona
 from tasks.references.reference_set import ReferenceSet
-from tasks.settings.sections import Training
-from tasks.settings.settings import Loaded
-from tasks.training.record import Lesson, Preview
+from tasks.settings.sections import TrainingSettings
+from tasks.settings.settings import LoadedSettings
+from tasks.training.record import Preview, TrainingPlan
 
-NORMS = (0.01, 0.99)
-"""The share of the vocabulary's lengths that a word's vectors stay between."""
-PACE = (
+NORM_SHARES = (0.01, 0.99)
+"""Quantiles of the vocabulary's vector lengths that bound the length of the learned vectors."""
+PACE_SETTINGS = (
     "stop",
     "save_every",
     "validate_every",
@@ -30,12 +30,12 @@ PACE = (
     "plateau_window",
     "plateau_share",
 )
-# What has another name or form here, or is not the trainer's.
-_OWN = ("init", "rate", "keep_norms", "captions", "captioner", "preview_seeds", "half", *PACE)
+# Settings that have another name or form in the trainer's configuration, or none.
+_NOT_FOR_TRAINER = ("init", "rate", "keep_norms", "captions", "captioner", "preview_seeds", "half", *PACE_SETTINGS)
 
 
-class Called(Protocol):
-    """What a picture is called while the word is learned."""
+class CaptionTexts(Protocol):
+    """Protocol of a picture's captions and their origin."""
 
     @property
     def texts(self) -> Sequence[str]: ...
@@ -43,64 +43,64 @@ class Called(Protocol):
     def origin(self) -> str: ...
 
 
-def lesson(
-    made: ReferenceSet,
+def plan_training(
+    reference_set: ReferenceSet,
     persona: Persona,
-    called: Sequence[Called],
+    captions: Sequence[CaptionTexts],
     previews: Sequence[Preview],
-    source: Source,
-    look: Mapping[str, Any],
-    loaded: Loaded,
-) -> Lesson:
-    """`called` are the captions of the chosen pictures, in order; `look` says how previews are rendered."""
-    chosen = [verdict.candidate for verdict in made.choice.chosen]
-    if not chosen:
+    source: ModelSource,
+    preview_look: Mapping[str, Any],
+    loaded: LoadedSettings,
+) -> TrainingPlan:
+    """Plan the training; `captions` belong to the chosen pictures, in order, and `preview_look` to the rendering of previews."""
+    candidates = [verdict.candidate for verdict in reference_set.choice.chosen]
+    if not candidates:
         raise UserError(f"{persona.name} has no references to learn from: run restage references {persona.name}")
-    if gone := [each.path for each in chosen if not (loaded.studio / each.path).is_file()]:
+    if missing := [candidate.path for candidate in candidates if not (loaded.studio / candidate.path).is_file()]:
         raise UserError(
-            f"the reference {loaded.studio / gone[0]} is gone: put it back, or run restage references {persona.name}"
+            f"the reference {loaded.studio / missing[0]} is gone: put it back, or run restage references {persona.name}"
         )
-    knobs = loaded.settings.training
+    settings = loaded.settings.training
     scorer = f"{loaded.settings.models.clip} {loaded.settings.references.identity_scorer}".strip()
-    return Lesson(
+    return TrainingPlan(
         persona=persona.name,
         token=persona.token,
         class_word=persona.class_word,
-        reference_set=made.id,
-        pictures=[each.path for each in chosen],
-        captions=[list(each.texts) for each in called],
-        origins=[each.origin for each in called],
+        reference_set=reference_set.id,
+        pictures=[candidate.path for candidate in candidates],
+        captions=[list(caption.texts) for caption in captions],
+        origins=[caption.origin for caption in captions],
         model=source.ref.name,
         previews=list(previews),
-        config=config(persona, knobs, loaded),
-        pace={name: getattr(knobs, name) for name in PACE},
+        config=trainer_config(persona, settings, loaded),
+        pace={name: getattr(settings, name) for name in PACE_SETTINGS},
         of={
             "model": source.ref.hash,
-            "references": [each.id for each in chosen],
+            "references": [candidate.id for candidate in candidates],
             "scorer": scorer,
-            "look": dict(look),
+            "look": dict(preview_look),
         },
-        round=made.round,
+        round=reference_set.round,
     )
 
 
-def config(persona: Persona, knobs: Training, loaded: Loaded) -> dict[str, Any]:
-    """The trainer's knobs as JSON has them."""
-    found = {name: value for name, value in knobs.model_dump(mode="json").items() if name not in _OWN}
-    rate = knobs.rate or None
-    return found | {
+def trainer_config(persona: Persona, settings: TrainingSettings, loaded: LoadedSettings) -> dict[str, Any]:
+    """Return the trainer's settings as JSON values."""
+    values = {name: value for name, value in settings.model_dump(mode="json").items() if name not in _NOT_FOR_TRAINER}
+    rate = settings.rate or None
+    return values | {
         "token": persona.token,
         "rate": rate,
-        "norms": list(NORMS) if knobs.keep_norms else None,
-        **_init(persona, knobs.init, loaded),
+        "norms": list(NORM_SHARES) if settings.keep_norms else None,
+        **_initial_embedding(persona, settings.init, loaded),
     }
 
 
-def _init(persona: Persona, init: str, loaded: Loaded) -> dict[str, str]:
-    """A phrase, or an embedding by its file and hash."""
-    file = Path(loaded.place(init)) if init else None
+def _initial_embedding(persona: Persona, init: str, loaded: LoadedSettings) -> dict[str, str]:
+    """Return the phrase to begin from, or the file and hash of an embedding."""
+    file = Path(loaded.resolve_path(init)) if init else None
     if file and file.is_file():
-        return {"init": read(file, persona.token).hash, "init_file": str(file)}
+        return {"init": read_embedding(file, persona.token).hash, "init_file": str(file)}
     if file and file.suffix:
         raise UserError(f"training.init = {init!r}: there is no such file; name an embedding file, or a word or phrase")
     return {"init": init or persona.class_word}

@@ -1,4 +1,4 @@
-"""What to look at while a word is learned: prompts that ask for what the references do not show."""
+"""List the previews of a training: prompts that ask for what the references do not show."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from models.picture.shot import Shot
-from tasks.persona.persona import Persona, article
+from tasks.persona.persona import Persona, with_article
 from tasks.pictures import generate
-from tasks.settings.settings import Loaded
+from tasks.settings.settings import LoadedSettings
 from tasks.training.record import Preview
 
-USUAL = {
+DEFAULT_PROMPTS = {
     "character": (
         "a portrait of {subject} at night",
         "a close-up of {subject} under water",
@@ -39,23 +39,25 @@ USUAL = {
 }
 
 
-def previews(persona: Persona, seeds: int) -> list[Preview]:
-    """Every preview prompt of the persona with as many seeds; the same ones in every training, to compare."""
+def list_previews(persona: Persona, seeds: int) -> list[Preview]:
+    """List every preview prompt of the persona with this many seeds, equal in all trainings so that they compare."""
     first = persona.preview.seed
     return [
         Preview(prompt, first + 1000 * place + number)
-        for place, prompt in enumerate(persona.preview.prompts or USUAL[persona.kind])
+        for place, prompt in enumerate(persona.preview.prompts or DEFAULT_PROMPTS[persona.kind])
         for number in range(seeds)
     ]
 
 
 def preview_shots(
-    who: Persona, looks: Sequence[Preview], subject: str, word: Path | None, loaded: Loaded
+    persona: Persona, previews: Sequence[Preview], subject: str, embedding: Path | None, loaded: LoadedSettings
 ) -> list[Shot]:
-    """Give the shots of the preview prompts with a subject: the class word, or the token with its embedding's file."""
-    own = who.references
-    changes = {"negative": own.negative, "guidance": own.guidance, "steps": own.steps}
-    named = subject if word else article(subject)
-    prompts = [look.said_of(named) for look in looks]
-    seeds = [look.seed for look in looks]
-    return generate.series(loaded, generate.machine(loaded, who.model), prompts, seeds, word, **changes)
+    """Return the shots of the previews with a subject: the class word, or the token with its embedding's file."""
+    references = persona.references
+    changes = {"negative": references.negative, "guidance": references.guidance, "steps": references.steps}
+    subject_text = subject if embedding else with_article(subject)
+    prompts = [preview.prompt_for(subject_text) for preview in previews]
+    seeds = [preview.seed for preview in previews]
+    return generate.shots_for_prompts(
+        loaded, generate.model_setup(loaded, persona.model), prompts, seeds, embedding, **changes
+    )

@@ -1,4 +1,4 @@
-"""Give the word that a training kept its version, and decide whether it becomes the current one."""
+"""Register the embedding that a training kept as a version, and decide whether it becomes the current one."""
 
 from __future__ import annotations
 
@@ -7,85 +7,97 @@ from importlib.metadata import version as version_of
 from pathlib import Path
 
 from models.picture.environment import pixel_hash
-from models.picture.reading import open_picture, rgb
+from models.picture.reading import convert_to_rgb, open_picture
 from models.sdxl import embedding
-from models.sdxl.embedding import About
-from tasks.settings.settings import Loaded
+from models.sdxl.embedding import EmbeddingMetadata
+from tasks.settings.settings import LoadedSettings
 from tasks.store.store import Store
 from tasks.training import versions
-from tasks.training.record import Desk, Lesson, Training
+from tasks.training.record import TrainingPlan, TrainingRecord, TrainingStore
 from tasks.training.versions import Version
 
 LIBRARIES = ("restage", "torch", "diffusers", "transformers")
-BY = "restage train"
+REGISTERED_BY = "restage train"
 
 
-def register(training: Training, loaded: Loaded, use: bool, score_of: Callable[[Path], float]) -> Training:
-    """`score_of` is asked for the score of the version that is current now, under the very previews of this training."""
-    lesson, best, store = training.lesson, training.best, Store.open(loaded.database, loaded.studio, clock=loaded.clock)
+def register_training(
+    training: TrainingRecord, loaded: LoadedSettings, use: bool, score_of: Callable[[Path], float]
+) -> TrainingRecord:
+    """Register the kept embedding; `score_of` scores the current version's file in the same previews."""
+    plan, best, store = (
+        training.lesson,
+        training.best_point,
+        Store.open(loaded.database, loaded.studio, clock=loaded.clock),
+    )
     try:
-        word = embedding.read(loaded.studio / best.word, lesson.token)
-        made = versions.keep(
+        vectors = embedding.read_embedding(loaded.studio / best.word, plan.token)
+        version = versions.save_version(
             store,
             loaded.studio,
-            lesson.persona,
-            word,
-            about(training, loaded.studio),
+            plan.persona,
+            vectors,
+            embedding_metadata(training, loaded.studio),
             half=loaded.settings.training.half,
-            reference_set=lesson.reference_set,
-            training=lesson.id,
+            reference_set=plan.reference_set,
+            training=plan.id,
             score=best.measures.score,
-            note=f"step {best.step} of {training.step}" + (f", round {lesson.round}" if lesson.round > 1 else ""),
+            note=f"step {best.step} of {training.step}" + (f", round {plan.round}" if plan.round > 1 else ""),
         )
-        better, verdict = _judged(training, made, versions.current(store, lesson.persona), use, score_of, loaded)
+        better, verdict = _decide_current(
+            training, version, versions.current_version(store, plan.persona), use, score_of, loaded
+        )
         if better:
-            versions.use(store, lesson.persona, made.number, verdict, BY)
+            versions.make_current(store, plan.persona, version.number, verdict, REGISTERED_BY)
     finally:
         store.close()
-    return Desk(loaded.studio, lesson.persona).put(training.but(version=made.number, current=better, verdict=verdict))
+    return TrainingStore(loaded.studio, plan.persona).save_training(
+        training.with_changes(version=version.number, current=better, verdict=verdict)
+    )
 
 
-def _judged(
-    training: Training,
-    made: Version,
-    now: Version | None,
+def _decide_current(
+    training: TrainingRecord,
+    version: Version,
+    current: Version | None,
     use: bool,
     score_of: Callable[[Path], float],
-    loaded: Loaded,
+    loaded: LoadedSettings,
 ) -> tuple[bool, str]:
-    """Whether the new version is to be the current one, and why."""
-    if now is None:
+    """Decide whether the new version becomes the current one; return the reason too."""
+    if current is None:
         return True, "it is the first version"
-    if now.number == made.number:
+    if current.number == version.number:
         return True, training.verdict or "it is the current version already"
     if use:
         return True, "it was told to be"
-    if now.token != made.token:
-        return True, f"the current version {now.number} is of another token, {now.token}"
-    if now.vectors and now.base_model != made.base_model:
-        return True, f"the current version {now.number} was learned on another model, {now.base_model_name}"
-    before, score = score_of(loaded.studio / now.file), training.best.measures.score
-    said = f"its score of {score:.3f} is {{}} than version {now.number}'s {before:.3f} in the same previews"
-    if score >= before:
-        return True, said.format("no lower")
-    return False, said.format("lower")
+    if current.token != version.token:
+        return True, f"the current version {current.number} is of another token, {current.token}"
+    if current.vectors and current.base_model != version.base_model:
+        return True, f"the current version {current.number} was learned on another model, {current.base_model_name}"
+    current_score, score = score_of(loaded.studio / current.file), training.best_point.measures.score
+    comparison = (
+        f"its score of {score:.3f} is {{}} than version {current.number}'s {current_score:.3f} in the same previews"
+    )
+    if score >= current_score:
+        return True, comparison.format("no lower")
+    return False, comparison.format("lower")
 
 
-def about(training: Training, studio: Path) -> About:
-    """What stands in the header of the word's file."""
-    lesson, best = training.lesson, training.best
+def embedding_metadata(training: TrainingRecord, studio: Path) -> EmbeddingMetadata:
+    """Return the header of the embedding's file."""
+    plan, best = training.lesson, training.best_point
     measures = vars(best.measures)
-    return About(
-        persona=lesson.persona,
-        base_model=str(lesson.of["model"]),
-        base_model_name=lesson.model,
-        references=tuple(pixel_hash(rgb(open_picture(studio / path))) for path in lesson.pictures),
-        settings=_settings(lesson),
-        seed=lesson.config["seed"],
+    return EmbeddingMetadata(
+        persona=plan.persona,
+        base_model=str(plan.of["model"]),
+        base_model_name=plan.model,
+        references=tuple(pixel_hash(convert_to_rgb(open_picture(studio / path))) for path in plan.pictures),
+        settings=_trainer_settings(plan),
+        seed=plan.config["seed"],
         versions={name: version_of(name) for name in LIBRARIES},
         metrics={**measures, "step": best.step, "validation": best.validation},
     )
 
 
-def _settings(lesson: Lesson) -> dict[str, object]:
-    return {name: value for name, value in lesson.config.items() if name not in ("token", "seed", "init_file")}
+def _trainer_settings(plan: TrainingPlan) -> dict[str, object]:
+    return {name: value for name, value in plan.config.items() if name not in ("token", "seed", "init_file")}

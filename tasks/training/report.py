@@ -1,4 +1,4 @@
-"""The report on a training: a page that stands alone, and its previews over the steps as one picture."""
+"""Report on a training: a self-contained page, and its previews over the steps as one picture."""
 
 from __future__ import annotations
 
@@ -11,25 +11,33 @@ from typing import Any
 
 from PIL import Image
 
-from models.picture.reading import open_picture, rgb
+from models.picture.reading import convert_to_rgb, open_picture
 from models.system.errors import UserError
-from models.system.files import write
+from models.system.files import write_file
 from tasks.pages import html
-from tasks.pages.contact_sheet import grid
-from tasks.persona.persona import article
+from tasks.pages.contact_sheet import picture_grid
+from tasks.persona.persona import with_article
 from tasks.training import charts
-from tasks.training.record import Desk, Point, Training
-from tasks.training.summary import duration, effort, latest, lead, number, scores, version
-from tasks.training.summary import lines as lines
-from tasks.training.summary import summary as summary
+from tasks.training.record import PreviewPoint, TrainingRecord, TrainingStore
+from tasks.training.summary import (
+    effort_rows,
+    format_duration,
+    format_number,
+    latest_point,
+    scores_sentence,
+    training_summary,
+    version_sentence,
+)
+from tasks.training.summary import summary_lines as summary_lines
+from tasks.training.summary import summary_values as summary_values
 
-# What keeps the page small enough to be sent: how many of each are shown, and how large.
-MOST_REFERENCES, MOST_PAIRS, MOST_STEPS, THUMB, TINY = 24, 16, 9, 224, 72
-SIDES, MANY, ROOM = (72, 144), 200, 960
-"""The least and the greatest side of a picture in the page's grid, which is the least where there are more than so many; and
-the width that they share."""
+# Limits that keep the page small enough to be sent: how many of each are shown, and how large.
+MAX_REFERENCES, MAX_PAIRS, MAX_COLUMNS, THUMB_SIDE, TINY_SIDE = 24, 16, 9, 224, 72
+SIDE_RANGE, MAX_LARGE_CELLS, GRID_WIDTH = (72, 144), 200, 960
+"""Least and greatest side of a picture in the page's grid; the number of pictures above which the least is used; and the width
+of the grid."""
 
-ORIGINS = {
+ORIGIN_PHRASES = {
     "provenance": "from the prompt that the picture was made with",
     "txt": "from the text beside the picture",
     "captioner": "by a captioner",
@@ -37,135 +45,137 @@ ORIGINS = {
 }
 
 
-def report(training: Training, studio: Path) -> Path:
-    """Write `report.html` and `grid.png` beside the record, in place of earlier ones; returns the page."""
-    place = Desk(studio, training.lesson.persona).place(training.lesson.id)
-    thumbs = _Thumbs(studio)
-    if training.lesson.previews and _columns(training):
-        write(place / "grid.png", _sheet(training, thumbs))
-    path = place / "report.html"
-    write(path, _page(training, thumbs))
+def write_report(training: TrainingRecord, studio: Path) -> Path:
+    """Write `report.html` and `grid.png` beside the record, replacing earlier ones; return the page's path."""
+    folder = TrainingStore(studio, training.lesson.persona).training_folder(training.lesson.id)
+    thumbs = _ThumbnailCache(studio)
+    if training.lesson.previews and _grid_columns(training):
+        write_file(folder / "grid.png", _render_grid(training, thumbs))
+    path = folder / "report.html"
+    write_file(path, _render_page(training, thumbs))
     return path
 
 
-def _page(training: Training, thumbs: _Thumbs) -> bytes:
-    return html.filled(
+def _render_page(training: TrainingRecord, thumbs: _ThumbnailCache) -> bytes:
+    return html.render_template(
         "training.html",
         training=training,
         lesson=training.lesson,
-        lead=lead(training),
-        figures=_figures(training),
-        references=(references := _references(training, thumbs)),
-        most=MOST_REFERENCES,
-        called=[each for each in references if each["captions"]],
-        origin=_origin(training),
-        plain=article(training.lesson.class_word),
-        names=list(charts.MEANING),
-        latest=latest(training),
-        pairs=_pairs(training, thumbs),
-        score=charts.score(training),
-        measures=charts.measures(training),
-        losses=charts.losses(training),
-        grid=_grid(training, thumbs),
-        points=[(point, _numbers(point)) for point in training.points],
-        settings=_settings(training),
-        machine=_machine(training),
-        version=version(training),
-        more=max(0, len(training.lesson.previews) - MOST_PAIRS),
-        ends=", ".join(f"{name} {number(value, 2)}" for name, value in training.references.items()),
+        lead=training_summary(training),
+        figures=_figure_rows(training),
+        references=(references := _reference_rows(training, thumbs)),
+        most=MAX_REFERENCES,
+        called=[row for row in references if row["captions"]],
+        origin=_common_origin(training),
+        plain=with_article(training.lesson.class_word),
+        names=list(charts.MEASURE_MEANINGS),
+        latest=latest_point(training),
+        pairs=_preview_pairs(training, thumbs),
+        score=charts.score_chart(training),
+        measures=charts.measure_charts(training),
+        losses=charts.loss_charts(training),
+        grid=_html_grid(training, thumbs),
+        points=[(point, _measure_cells(point)) for point in training.points],
+        settings=_setting_rows(training),
+        machine=_machine_rows(training),
+        version=version_sentence(training),
+        more=max(0, len(training.lesson.previews) - MAX_PAIRS),
+        ends=", ".join(f"{name} {format_number(value, 2)}" for name, value in training.references.items()),
     )
 
 
-class _Thumbs:
-    """Pictures of the studio, small; each is read once. One that is gone leaves a hole and costs no report."""
+class _ThumbnailCache:
+    """Caches small copies of the studio's pictures; a missing picture is left out of the report."""
 
     def __init__(self, studio: Path) -> None:
         self.studio = studio
-        self._known: dict[str, Image.Image | None] = {}
+        self._thumbnails: dict[str, Image.Image | None] = {}
 
-    def picture(self, path: str) -> Image.Image | None:
-        if path not in self._known:
-            self._known[path] = self._read(path) if path else None
-        return self._known[path]
+    def load_thumbnail(self, path: str) -> Image.Image | None:
+        if path not in self._thumbnails:
+            self._thumbnails[path] = self._make_thumbnail(path) if path else None
+        return self._thumbnails[path]
 
-    def _read(self, path: str) -> Image.Image | None:
+    def _make_thumbnail(self, path: str) -> Image.Image | None:
         try:
-            picture = rgb(open_picture(self.studio / path))
+            picture = convert_to_rgb(open_picture(self.studio / path))
         except UserError:
             return None
-        picture.thumbnail((THUMB, THUMB), Image.Resampling.LANCZOS)
+        picture.thumbnail((THUMB_SIDE, THUMB_SIDE), Image.Resampling.LANCZOS)
         return picture
 
-    def data(self, path: str, side: int = THUMB) -> str:
-        """A small JPEG inside the page, so that the page can be sent to somebody; empty where the picture is gone."""
-        picture = self.picture(path)
+    def data_uri(self, path: str, side: int = THUMB_SIDE) -> str:
+        """Return a small JPEG as a data URI, so that the page is self-contained; empty if the picture is missing."""
+        picture = self.load_thumbnail(path)
         if picture is None:
             return ""
         small = picture.copy()
         small.thumbnail((side, side), Image.Resampling.LANCZOS)
-        return html.jpeg(small, 85 if side > SIDES[0] else 80)
+        return html.jpeg_data_uri(small, 85 if side > SIDE_RANGE[0] else 80)
 
 
-def _figures(training: Training) -> list[tuple[str, str]]:
+def _figure_rows(training: TrainingRecord) -> list[tuple[str, str]]:
     rows = [("references", str(len(training.lesson.pictures)))]
     if training.step:
-        rows += [("steps", str(training.step)), ("of computing", duration(training.seconds))]
+        rows += [("steps", str(training.step)), ("of computing", format_duration(training.seconds))]
     if training.kept is not None:
         rows.append(("the step that was kept", str(training.kept)))
-        point = latest(training)
+        point = latest_point(training)
         if point is not None and point.step == training.kept:
-            rows.append(("its score", number(point.measures.score, 2)))
+            rows.append(("its score", format_number(point.measures.score, 2)))
     if training.version is not None:
         rows.append(("version, the current one" if training.current else "version", str(training.version)))
     return rows
 
 
-def _references(training: Training, thumbs: _Thumbs) -> list[dict[str, Any]]:
-    """The pictures that were learned from, with what each was called and where that came from."""
-    lesson = training.lesson
+def _reference_rows(training: TrainingRecord, thumbs: _ThumbnailCache) -> list[dict[str, Any]]:
+    """List the reference pictures with their captions and the origin of these."""
+    plan = training.lesson
     return [
         {
-            "src": thumbs.data(path) if number < MOST_REFERENCES else "",
-            "tiny": thumbs.data(path, TINY) if number < MOST_REFERENCES else "",
-            "captions": lesson.captions[number] if number < len(lesson.captions) else (),
-            "origin": ORIGINS.get(_at(lesson.origins, number), ""),
+            "src": thumbs.data_uri(path) if number < MAX_REFERENCES else "",
+            "tiny": thumbs.data_uri(path, TINY_SIDE) if number < MAX_REFERENCES else "",
+            "captions": plan.captions[number] if number < len(plan.captions) else (),
+            "origin": ORIGIN_PHRASES.get(_item_or_empty(plan.origins, number), ""),
         }
-        for number, path in enumerate(lesson.pictures)
+        for number, path in enumerate(plan.pictures)
     ]
 
 
-def _origin(training: Training) -> str:
-    """Where the captions came from, where that is the same for all of them."""
-    found = set(training.lesson.origins)
-    return f"{ORIGINS.get(found.pop(), '').capitalize()}." if len(found) == 1 else ""
+def _common_origin(training: TrainingRecord) -> str:
+    """Return the captions' origin if it is the same for all of them."""
+    origins = set(training.lesson.origins)
+    return f"{ORIGIN_PHRASES.get(origins.pop(), '').capitalize()}." if len(origins) == 1 else ""
 
 
-def _pairs(training: Training, thumbs: _Thumbs) -> list[dict[str, str]]:
-    """What the word shows, and under it the same prompt and seed with the class word."""
-    lesson, point = training.lesson, latest(training)
-    rows = zip(lesson.previews, _labels(training), strict=True)
+def _preview_pairs(training: TrainingRecord, thumbs: _ThumbnailCache) -> list[dict[str, str]]:
+    """Pair each preview of the token with the same prompt and seed for the class word."""
+    plan, point = training.lesson, latest_point(training)
+    rows = zip(plan.previews, _preview_labels(training), strict=True)
     return [
         {
-            "now": thumbs.data(_at(point.pictures, number)) if point else "",
-            "before": thumbs.data(_at(training.baseline, number)),
+            "now": thumbs.data_uri(_item_or_empty(point.pictures, number)) if point else "",
+            "before": thumbs.data_uri(_item_or_empty(training.baseline, number)),
             "prompt": prompt,
             "seed": seed,
-            "plain": look.said_of(article(lesson.class_word)),
+            "plain": preview.prompt_for(with_article(plan.class_word)),
         }
-        for number, (look, (prompt, seed)) in enumerate(rows)
-        if number < MOST_PAIRS and (point or training.baseline)
+        for number, (preview, (prompt, seed)) in enumerate(rows)
+        if number < MAX_PAIRS and (point or training.baseline)
     ]
 
 
-def _at(values: Sequence[str], number: int) -> str:
+def _item_or_empty(values: Sequence[str], number: int) -> str:
     return values[number] if number < len(values) else ""
 
 
-def _labels(training: Training) -> list[tuple[str, str]]:
-    """The prompt of each preview, and its seed where several share a prompt."""
-    looks, token = training.lesson.previews, training.lesson.token
-    times = Counter(look.prompt for look in looks)
-    return [(look.said_of(token), f"seed {look.seed}" if times[look.prompt] > 1 else "") for look in looks]
+def _preview_labels(training: TrainingRecord) -> list[tuple[str, str]]:
+    """Return the prompt of each preview, and its seed if several share a prompt."""
+    previews, token = training.lesson.previews, training.lesson.token
+    times = Counter(preview.prompt for preview in previews)
+    return [
+        (preview.prompt_for(token), f"seed {preview.seed}" if times[preview.prompt] > 1 else "") for preview in previews
+    ]
 
 
 @dataclass(frozen=True)
@@ -175,98 +185,101 @@ class _Column:
     kept: bool
 
 
-def _columns(training: Training) -> list[_Column]:
-    """The class word, then the word over the steps."""
-    shown = [training.points[at] for at in spread(len(training.points), _kept_at(training))]
-    plain = [_Column(article(training.lesson.class_word), training.baseline, False)] if training.baseline else []
-    return plain + [_Column(f"step {point.step}", point.pictures, point.step == training.kept) for point in shown]
+def _grid_columns(training: TrainingRecord) -> list[_Column]:
+    """List the columns of the grid: the class word, then the token over the steps."""
+    points = [training.points[index] for index in spread_indices(len(training.points), _kept_index(training))]
+    plain = [_Column(with_article(training.lesson.class_word), training.baseline, False)] if training.baseline else []
+    return plain + [_Column(f"step {point.step}", point.pictures, point.step == training.kept) for point in points]
 
 
-def _kept_at(training: Training) -> int | None:
-    return next((at for at, point in enumerate(training.points) if point.step == training.kept), None)
+def _kept_index(training: TrainingRecord) -> int | None:
+    return next((index for index, point in enumerate(training.points) if point.step == training.kept), None)
 
 
-def spread(count: int, kept: int | None, most: int = MOST_STEPS) -> list[int]:
-    """Which of so many points are shown: evenly spread, and always the first, the kept and the last."""
+def spread_indices(count: int, kept: int | None, most: int = MAX_COLUMNS) -> list[int]:
+    """Choose evenly spread indices of the points to show, always with the first, the kept and the last."""
     if count <= most:
         return list(range(count))
-    shown = [round(number * (count - 1) / (most - 1)) for number in range(most)]
-    if kept is not None and kept not in shown:
-        nearest = min(range(1, most - 1), key=lambda at: abs(shown[at] - kept))
-        shown[nearest] = kept
-    return shown
+    indices = [round(number * (count - 1) / (most - 1)) for number in range(most)]
+    if kept is not None and kept not in indices:
+        nearest = min(range(1, most - 1), key=lambda position: abs(indices[position] - kept))
+        indices[nearest] = kept
+    return indices
 
 
-def _side(columns: int, rows: int) -> int:
-    least, greatest = SIDES
-    return least if columns * rows > MANY else max(least, min(greatest, ROOM // columns - 8))
+def _thumbnail_side(columns: int, rows: int) -> int:
+    least, greatest = SIDE_RANGE
+    return least if columns * rows > MAX_LARGE_CELLS else max(least, min(greatest, GRID_WIDTH // columns - 8))
 
 
-def _grid(training: Training, thumbs: _Thumbs) -> dict[str, Any]:
-    columns, labels = _columns(training), _labels(training)
-    side = _side(max(1, len(columns)), len(labels))
+def _html_grid(training: TrainingRecord, thumbs: _ThumbnailCache) -> dict[str, Any]:
+    columns, labels = _grid_columns(training), _preview_labels(training)
+    side = _thumbnail_side(max(1, len(columns)), len(labels))
     rows = [
-        (*label, [(column, thumbs.data(_at(column.pictures, number), side)) for column in columns])
+        (*label, [(column, thumbs.data_uri(_item_or_empty(column.pictures, number), side)) for column in columns])
         for number, label in enumerate(labels if training.points else ())
     ]
-    return {"columns": columns, "rows": rows, "side": side, "left_out": max(0, len(training.points) - MOST_STEPS)}
+    return {"columns": columns, "rows": rows, "side": side, "left_out": max(0, len(training.points) - MAX_COLUMNS)}
 
 
-def _sheet(training: Training, thumbs: _Thumbs) -> bytes:
-    columns, labels = _columns(training), _labels(training)
-    rows = [[thumbs.picture(_at(column.pictures, number)) for column in columns] for number in range(len(labels))]
-    kept = next((at for at, column in enumerate(columns) if column.kept), None)
+def _render_grid(training: TrainingRecord, thumbs: _ThumbnailCache) -> bytes:
+    columns, labels = _grid_columns(training), _preview_labels(training)
+    rows = [
+        [thumbs.load_thumbnail(_item_or_empty(column.pictures, number)) for column in columns]
+        for number in range(len(labels))
+    ]
+    kept_column = next((index for index, column in enumerate(columns) if column.kept), None)
     names = [f"{column.name}, kept" if column.kept else column.name for column in columns]
-    cell = 192 if len(columns) * len(labels) <= MANY // 2 else 96
-    made = grid(
+    cell = 192 if len(columns) * len(labels) <= MAX_LARGE_CELLS // 2 else 96
+    image = picture_grid(
         rows,
         ["\n".join(label) for label in labels],
         names,
         f"{training.lesson.token} over its steps",
         cell,
-        marked_column=kept,
+        marked_column=kept_column,
     )
-    return html.png(made)
+    return html.png_bytes(image)
 
 
-def _numbers(point: Point) -> list[str]:
+def _measure_cells(point: PreviewPoint) -> list[str]:
     measures = point.measures
-    values = [point.validation, *(getattr(measures, name) for name in charts.MEANING), measures.score]
-    return [number(value) for value in values]
+    values = [point.validation, *(getattr(measures, name) for name in charts.MEASURE_MEANINGS), measures.score]
+    return [format_number(value) for value in values]
 
 
-def _settings(training: Training) -> list[tuple[str, str]]:
-    lesson = training.lesson
-    return [*_flat(lesson.config), *_flat(lesson.pace, "pace."), *_flat(lesson.of, "of.")]
+def _setting_rows(training: TrainingRecord) -> list[tuple[str, str]]:
+    plan = training.lesson
+    return [*_flatten_tree(plan.config), *_flatten_tree(plan.pace, "pace."), *_flatten_tree(plan.of, "of.")]
 
 
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Names and values as text, what lies deeper with its path before it."""
+def _flatten_tree(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Yield names and values as text; nested names have their path before them."""
     for key, value in tree.items():
         if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{key}.")
+            yield from _flatten_tree(value, f"{prefix}{key}.")
         else:
-            yield f"{prefix}{key}", _plain(value)
+            yield f"{prefix}{key}", _as_toml(value)
 
 
-def _plain(value: Any) -> str:
-    """As settings.toml would have it."""
+def _as_toml(value: Any) -> str:
+    """Format a value as in settings.toml."""
     if isinstance(value, list | tuple):
-        return ", ".join(_plain(each) for each in value) or "none"
+        return ", ".join(_as_toml(item) for item in value) or "none"
     if isinstance(value, bool):
         return str(value).lower()
     return "none" if value in (None, "") else str(value)
 
 
-def _machine(training: Training) -> list[tuple[str, str]]:
+def _machine_rows(training: TrainingRecord) -> list[tuple[str, str]]:
     rest = {name: value for name, value in training.machine.items() if name != "peak_memory"}
-    return [*effort(training), *_flat(rest)]
+    return [*effort_rows(training), *_flatten_tree(rest)]
 
 
-def markdown(training: Training, picture: Path) -> str:
-    """The report in short, for Prefect's page: the grid inside, small enough to be stored in a database."""
-    text = [lead(training), version(training), scores(training)]
-    # A word in angle brackets would be taken for a tag and not be seen.
-    said = [f"# Training of {training.lesson.persona}", *(escape(each, quote=False) for each in text)]
-    said.append(html.shown(picture, "the prompts over the steps"))
-    return "\n\n".join([*filter(None, said), f"Training {training.lesson.id}"])
+def as_markdown(training: TrainingRecord, picture: Path) -> str:
+    """Return a short report with the grid for Prefect's page, small enough to be stored in a database."""
+    text = [training_summary(training), version_sentence(training), scores_sentence(training)]
+    # Markdown would take a token in angle brackets for a tag and hide it.
+    parts = [f"# Training of {training.lesson.persona}", *(escape(sentence, quote=False) for sentence in text)]
+    parts.append(html.markdown_image(picture, "the prompts over the steps"))
+    return "\n\n".join([*filter(None, parts), f"Training {training.lesson.id}"])

@@ -1,4 +1,4 @@
-"""A training in words: sentences for people, values for scripts."""
+"""Summarise a training: sentences for people, values for scripts."""
 
 from __future__ import annotations
 
@@ -6,44 +6,44 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from tasks.training.record import Point, Training
+from tasks.training.record import PreviewPoint, TrainingRecord
 
 RATE = "steps a second"
 
 
-def lead(training: Training) -> str:
-    """In one sentence: what was learned, from what, how long, what was kept, and why it stopped."""
+def training_summary(training: TrainingRecord) -> str:
+    """Summarise the training in one sentence: token, references, duration, kept step and reason to stop."""
     if not training.stopped:
-        return f"{_learned(training)}; no {'step is made' if not training.step else 'word is kept'} yet."
-    return f"{_learned(training)}; {_kept(training)}, and it stopped because {_why(training)}."
+        return f"{_learned_clause(training)}; no {'step is made' if not training.step else 'word is kept'} yet."
+    return f"{_learned_clause(training)}; {_kept_clause(training)}, and it stopped because {_stop_clause(training)}."
 
 
-def _learned(training: Training) -> str:
-    lesson, took = training.lesson, duration(training.seconds)
-    pictures = f"{_count(len(lesson.pictures), 'picture')}{f' of round {lesson.round}' if lesson.round > 1 else ''}"
+def _learned_clause(training: TrainingRecord) -> str:
+    plan, time_text = training.lesson, format_duration(training.seconds)
+    pictures = f"{_count_of(len(plan.pictures), 'picture')}{f' of round {plan.round}' if plan.round > 1 else ''}"
     if not training.step:
-        return f"{lesson.token} is to be learned from {pictures}"
+        return f"{plan.token} is to be learned from {pictures}"
     if not training.stopped:
-        most = _count(lesson.config["steps"], "step")
-        return f"{lesson.token} is being learned from {pictures}, {training.step} of at most {most} and {took} so far"
-    return f"{lesson.token} was learned from {pictures} in {_count(training.step, 'step')} and {took}"
+        max_steps = _count_of(plan.config["steps"], "step")
+        return f"{plan.token} is being learned from {pictures}, {training.step} of at most {max_steps} and {time_text} so far"
+    return f"{plan.token} was learned from {pictures} in {_count_of(training.step, 'step')} and {time_text}"
 
 
-def _kept(training: Training) -> str:
+def _kept_clause(training: TrainingRecord) -> str:
     return "no word was kept" if training.kept is None else f"the word of step {training.kept} was kept"
 
 
-def _why(training: Training) -> str:
-    """As the end of a sentence."""
+def _stop_clause(training: TrainingRecord) -> str:
+    """Return the reason to stop as the end of a sentence."""
     text = training.stopped.strip().rstrip(".")
     return text if text[:2].isupper() else text[:1].lower() + text[1:]
 
 
-def _count(number: int, what: str) -> str:
+def _count_of(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
 
 
-def duration(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     whole = round(seconds)
     if whole < 60:
         return f"{seconds:.1f} s" if seconds < 9.95 else f"{whole} s"
@@ -51,22 +51,25 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
-def lines(training: Training) -> list[str]:
-    """The report in a few lines, for a terminal."""
+def summary_lines(training: TrainingRecord) -> list[str]:
+    """Return the report in a few lines, for a terminal."""
     if training.stopped:
-        said = [f"{_learned(training)}; {_kept(training)}.", f"It stopped because {_why(training)}."]
+        sentences = [
+            f"{_learned_clause(training)}; {_kept_clause(training)}.",
+            f"It stopped because {_stop_clause(training)}.",
+        ]
     else:
-        said = [lead(training)]
-    said.append(scores(training) or "No previews are made yet.")
-    spent = [f"{value} {name}" if name == RATE else f"{name} {value}" for name, value in effort(training)]
-    said.append(", ".join([f"Model {training.lesson.model}", *spent]) + ".")
-    return [*said, *filter(None, [version(training)])]
+        sentences = [training_summary(training)]
+    sentences.append(scores_sentence(training) or "No previews are made yet.")
+    spent = [f"{value} {name}" if name == RATE else f"{name} {value}" for name, value in effort_rows(training)]
+    sentences.append(", ".join([f"Model {training.lesson.model}", *spent]) + ".")
+    return [*sentences, *filter(None, [version_sentence(training)])]
 
 
-def summary(training: Training) -> dict[str, Any]:
-    """The same in a few values, for scripts and logs."""
-    point = latest(training)
-    kept = point if point is not None and point.step == training.kept else None
+def summary_values(training: TrainingRecord) -> dict[str, Any]:
+    """Return the report's main values, for scripts and logs."""
+    point = latest_point(training)
+    kept_point = point if point is not None and point.step == training.kept else None
     return {
         "persona": training.lesson.persona,
         "token": training.lesson.token,
@@ -77,50 +80,50 @@ def summary(training: Training) -> dict[str, Any]:
         "seconds": round(training.seconds, 3),
         "stopped": training.stopped,
         "kept": training.kept,
-        "word": kept.word if kept else "",
-        "measures": _finite(vars(kept.measures)) if kept else {},
-        "validation": _finite({"": kept.validation})[""] if kept else None,
+        "word": kept_point.word if kept_point else "",
+        "measures": _finite_or_none(vars(kept_point.measures)) if kept_point else {},
+        "validation": _finite_or_none({"": kept_point.validation})[""] if kept_point else None,
         "version": training.version,
         "current": training.current,
         "verdict": training.verdict,
     }
 
 
-def _finite(values: Mapping[str, float | None]) -> dict[str, float | None]:
-    """JSON has no word for what is no number."""
+def _finite_or_none(values: Mapping[str, float | None]) -> dict[str, float | None]:
+    """Replace values that are not finite by None, as JSON cannot hold them."""
     return {name: value if value is not None and math.isfinite(value) else None for name, value in values.items()}
 
 
-def latest(training: Training) -> Point | None:
-    """The point that was kept; while none is, the last one."""
-    kept = (point for point in training.points if point.step == training.kept)
-    return next(kept, training.points[-1] if training.points else None)
+def latest_point(training: TrainingRecord) -> PreviewPoint | None:
+    """Return the point that was kept, or the last one if none is kept yet."""
+    kept_points = (point for point in training.points if point.step == training.kept)
+    return next(kept_points, training.points[-1] if training.points else None)
 
 
-def scores(training: Training) -> str:
-    """What is measured of that point."""
-    point = latest(training)
+def scores_sentence(training: TrainingRecord) -> str:
+    """Return a sentence with the measures of the latest point."""
+    point = latest_point(training)
     if point is None:
         return ""
     values = {"score": point.measures.score} | vars(point.measures)
-    found = ", ".join(f"{name} {number(value, 2)}" for name, value in values.items())
-    return f"Step {point.step}: {found}."
+    texts = ", ".join(f"{name} {format_number(value, 2)}" for name, value in values.items())
+    return f"Step {point.step}: {texts}."
 
 
-def version(training: Training) -> str:
-    """Its number, and whether it is the one that pictures are made with."""
+def version_sentence(training: TrainingRecord) -> str:
+    """Return a sentence with the version's number, and whether it is the current one."""
     if training.version is None:
         return ""
-    said = "is now the current one" if training.current else "did not become the current one"
-    return f"Version {training.version} {said}{_because(training.verdict)}."
+    outcome = "is now the current one" if training.current else "did not become the current one"
+    return f"Version {training.version} {outcome}{_reason_clause(training.verdict)}."
 
 
-def _because(text: str) -> str:
+def _reason_clause(text: str) -> str:
     return f": {text.strip().rstrip('.')}" if text.strip() else ""
 
 
-def effort(training: Training) -> list[tuple[str, str]]:
-    """What it took."""
+def effort_rows(training: TrainingRecord) -> list[tuple[str, str]]:
+    """Return the training's speed and peak memory as rows."""
     rows = []
     if training.seconds > 0 and training.step:
         rows.append((RATE, f"{training.step / training.seconds:.3g}"))
@@ -130,5 +133,5 @@ def effort(training: Training) -> list[tuple[str, str]]:
     return rows
 
 
-def number(value: float | None, places: int = 3) -> str:
+def format_number(value: float | None, places: int = 3) -> str:
     return "–" if value is None or not math.isfinite(value) else f"{value:.{places}f}"

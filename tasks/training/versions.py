@@ -1,4 +1,4 @@
-"""Versions of a persona's learned word: every one is kept, and a row says which one counts."""
+"""Store the versions of a persona's embedding: all are kept, and a row names the current one."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from typing import Any
 from sqlalchemy import Connection, func, insert, select
 
 from models.sdxl import embedding as embeddings
-from models.sdxl.embedding import About, Embedding
+from models.sdxl.embedding import Embedding, EmbeddingMetadata
 from models.system.errors import UserError
-from tasks.store.store import Store, instant
+from tasks.store.store import Store, utc_text
 from tasks.store.tables import EMBEDDING, EMBEDDING_CURRENT
 
-FOLDER = "embeddings"
-LONGEST_NAME = 64
+EMBEDDINGS_FOLDER = "embeddings"
+MAX_NAME_LENGTH = 64
 
 
 @dataclass(frozen=True)
 class Version:
-    """One version of a persona's word."""
+    """One version of a persona's embedding."""
 
     persona: str
     number: int
-    """From 1, in the order in which they came."""
+    """The version's number, from 1, in order of registration."""
     id: str
-    """The hash of the word and its vectors."""
+    """The hash of the token and its vectors."""
     file: str
-    """Where the vectors are, from the studio."""
+    """The embedding's file, relative to the studio."""
     token: str
     base_model: str
     base_model_name: str
@@ -52,8 +52,8 @@ class Version:
 
 
 @dataclass(frozen=True)
-class Change:
-    """From when on a version was the current one, by whom and why."""
+class VersionChange:
+    """A change of the current version: since when, by whom and for what reason."""
 
     number: int
     since: str
@@ -61,12 +61,12 @@ class Change:
     why: str
 
 
-def keep(
+def save_version(
     store: Store,
     studio: Path,
     persona: str,
     embedding: Embedding,
-    about: About,
+    about: EmbeddingMetadata,
     *,
     half: bool = False,
     reference_set: str = "",
@@ -75,16 +75,16 @@ def keep(
     note: str = "",
     at: datetime | None = None,
 ) -> Version:
-    """Write the word into the studio and register it, as `register` does, in one go that may be killed anywhere."""
+    """Write the embedding into the studio and register it in one transaction, which may be killed at any point."""
     check_name(persona)
     about = replace(about, persona=persona)
-    embedding = embeddings.rounded(embedding) if half else embedding  # the version is what the file gives back
+    embedding = embeddings.round_to_half(embedding) if half else embedding  # equals what is read back from the file
     with store.writing() as connection:
-        known = _find(connection, persona, id=embedding.hash)
-        file = known.file if known else _place(studio, persona, _next(connection, persona), embedding)
-        if not known or not (studio / file).exists():
-            embeddings.write(studio / file, embedding, about, half)
-        return known or _insert(
+        existing = _find_version(connection, persona, id=embedding.hash)
+        file = existing.file if existing else _free_file(studio, persona, _next_number(connection, persona), embedding)
+        if not existing or not (studio / file).exists():
+            embeddings.write_embedding(studio / file, embedding, about, half)
+        return existing or _insert_version(
             connection,
             persona,
             embedding,
@@ -94,16 +94,16 @@ def keep(
             training,
             score,
             note,
-            instant(at or store.clock()),
+            utc_text(at or store.clock()),
         )
 
 
-def register(
+def register_version(
     store: Store,
     persona: str,
     embedding: Embedding,
     file: str,
-    about: About,
+    about: EmbeddingMetadata,
     *,
     reference_set: str = "",
     training: str = "",
@@ -111,11 +111,11 @@ def register(
     note: str = "",
     at: datetime | None = None,
 ) -> Version:
-    """A new version of a word whose file is written, named from the studio. A word known already keeps its version."""
+    """Register an embedding's file, relative to the studio, as a new version; a registered embedding keeps its version."""
     check_name(persona)
     assert not Path(file).is_absolute(), file
     with store.writing() as connection:
-        return _find(connection, persona, id=embedding.hash) or _insert(
+        return _find_version(connection, persona, id=embedding.hash) or _insert_version(
             connection,
             persona,
             embedding,
@@ -125,92 +125,92 @@ def register(
             training,
             score,
             note,
-            instant(at or store.clock()),
+            utc_text(at or store.clock()),
         )
 
 
-def use(store: Store, persona: str, number: int, why: str, by: str, at: datetime | None = None) -> Version:
-    """Make a version the current one. That is one more row, so going back is the same; nothing is undone."""
+def make_current(store: Store, persona: str, number: int, why: str, by: str, at: datetime | None = None) -> Version:
+    """Make a version the current one, as one more row; going back to an earlier version works the same way."""
     with store.writing() as connection:
-        chosen = _known(connection, persona, number)
-        if chosen.current:
-            return chosen
+        version = _require_version(connection, persona, number)
+        if version.current:
+            return version
         latest = select(func.max(EMBEDDING_CURRENT.c.number)).where(EMBEDDING_CURRENT.c.persona == persona)
         row = {
             "persona": persona,
             "number": (connection.scalar(latest) or 0) + 1,
-            "embedding": chosen.id,
-            "since": instant(at or store.clock()),
+            "embedding": version.id,
+            "since": utc_text(at or store.clock()),
             "by_whom": by,
             "why": why,
         }
         connection.execute(insert(EMBEDDING_CURRENT).values(row))
-        return replace(chosen, current=True)
+        return replace(version, current=True)
 
 
-def versions(store: Store, persona: str = "") -> list[Version]:
-    """Every version of a persona, or of all of them, the oldest first."""
+def list_versions(store: Store, persona: str = "") -> list[Version]:
+    """List every version of a persona, or of all personas, the oldest first."""
     with store.reading() as connection:
-        return _read(connection, *([EMBEDDING.c.persona == persona] if persona else []))
+        return _select_versions(connection, *([EMBEDDING.c.persona == persona] if persona else []))
 
 
-def current(store: Store, persona: str) -> Version | None:
-    """The version that counts, or None where none was chosen yet."""
-    return next((each for each in versions(store, persona) if each.current), None)
+def current_version(store: Store, persona: str) -> Version | None:
+    """Return the current version, or None if none was chosen yet."""
+    return next((version for version in list_versions(store, persona) if version.current), None)
 
 
-def load(studio: Path, version: Version) -> tuple[Embedding, About]:
-    """The word itself and its record, if its file still is what was registered."""
+def load_version(studio: Path, version: Version) -> tuple[Embedding, EmbeddingMetadata]:
+    """Load the embedding and its metadata; raise if the file is not what was registered."""
     path = studio / version.file
     if not path.is_file():
         raise UserError(f"the file of {version.name} is gone from {path}: put it back from a backup")
-    found = embeddings.read(path)
-    if found.hash != version.id:
+    embedding = embeddings.read_embedding(path)
+    if embedding.hash != version.id:
         raise UserError(f"{path} is not what was registered as {version.name}: put it back from a backup")
-    return found, About.from_header(embeddings.contents(path)[1])
+    return embedding, EmbeddingMetadata.from_header(embeddings.read_tensors(path)[1])
 
 
-def version(store: Store, persona: str, number: int | None = None) -> Version:
-    """One version, or the current one; a `UserError` that says what there is where it is not there."""
+def find_version(store: Store, persona: str, number: int | None = None) -> Version:
+    """Return this version, or the current one; raise a `UserError` that names the existing versions if there is none."""
     with store.reading() as connection:
         if number is not None:
-            return _known(connection, persona, number)
-        found = _read(connection, EMBEDDING.c.persona == persona)
-        chosen = next((each for each in found if each.current), None)
-        if chosen is None and found:
+            return _require_version(connection, persona, number)
+        versions = _select_versions(connection, EMBEDDING.c.persona == persona)
+        version = next((item for item in versions if item.current), None)
+        if version is None and versions:
             raise UserError(
                 f"{persona} has no current version: choose one with restage embeddings use {persona} VERSION"
             )
-        return chosen or _known(connection, persona, 1)
+        return version or _require_version(connection, persona, 1)
 
 
-def history(store: Store, persona: str) -> list[Change]:
-    """Which version was current since when, the oldest first."""
-    changes, words = EMBEDDING_CURRENT.c, EMBEDDING.c
+def list_changes(store: Store, persona: str) -> list[VersionChange]:
+    """List the changes of the current version, the oldest first."""
+    changes, versions = EMBEDDING_CURRENT.c, EMBEDDING.c
     query = (
-        select(words.version, changes.since, changes.by_whom, changes.why)
+        select(versions.version, changes.since, changes.by_whom, changes.why)
         .join_from(EMBEDDING_CURRENT, EMBEDDING)
         .where(changes.persona == persona)
         .order_by(changes.number)
     )
     with store.reading() as connection:
-        return [Change(*row) for row in connection.execute(query)]
+        return [VersionChange(*row) for row in connection.execute(query)]
 
 
 def check_name(persona: str) -> None:
-    """It becomes the name of a folder."""
-    if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", persona) or len(persona) > LONGEST_NAME:
+    """Check that the persona's name can be the name of a folder."""
+    if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", persona) or len(persona) > MAX_NAME_LENGTH:
         raise UserError(
-            f"{persona[:80]!r} cannot be the name of a persona: use at most {LONGEST_NAME} lowercase letters, digits, - and _"
+            f"{persona[:80]!r} cannot be the name of a persona: use at most {MAX_NAME_LENGTH} lowercase letters, digits, - and _"
         )
 
 
-def _insert(
+def _insert_version(
     connection: Connection,
     persona: str,
     embedding: Embedding,
     file: str,
-    about: About,
+    about: EmbeddingMetadata,
     reference_set: str,
     training: str,
     score: float | None,
@@ -220,78 +220,80 @@ def _insert(
     row = {
         "persona": persona,
         "id": embedding.hash,
-        "version": _next(connection, persona),
+        "version": _next_number(connection, persona),
         "file": file,
         "token": embedding.token,
         "base_model": about.base_model,
         "base_model_name": about.base_model_name,
         "reference_set": reference_set,
         "training": training,
-        "vectors": embedding.count,
-        "score": _finite(score),
-        "metrics": json.dumps({key: _finite(value) for key, value in about.metrics.items()}, sort_keys=True),
+        "vectors": embedding.vector_count,
+        "score": _finite_or_none(score),
+        "metrics": json.dumps({key: _finite_or_none(value) for key, value in about.metrics.items()}, sort_keys=True),
         "note": note,
         "created_at": created_at,
     }
     connection.execute(insert(EMBEDDING).values(row))
-    return _version(row, current="")
+    return _version_from_row(row, current="")
 
 
-def _finite(value: float | None) -> float | None:
-    """What could not be measured is no number; not every database keeps one that is none."""
+def _finite_or_none(value: float | None) -> float | None:
+    """Return the value, or None if it is not finite, as not every database stores such numbers."""
     return value if value is not None and math.isfinite(value) else None
 
 
-def _next(connection: Connection, persona: str) -> int:
+def _next_number(connection: Connection, persona: str) -> int:
     query = select(func.max(EMBEDDING.c.version)).where(EMBEDDING.c.persona == persona)
     return (connection.scalar(query) or 0) + 1
 
 
-def _place(studio: Path, persona: str, number: int, embedding: Embedding) -> str:
-    """The file for a version. One of that name that is not known to the store belongs to somebody, and stays."""
-    file = f"{FOLDER}/{persona}/v{number}.safetensors"
+def _free_file(studio: Path, persona: str, number: int, embedding: Embedding) -> str:
+    """Return the file for a new version; a file of that name that is not in the store is not overwritten."""
+    file = f"{EMBEDDINGS_FOLDER}/{persona}/v{number}.safetensors"
     if not (studio / file).exists():
         return file
     try:
-        is_same = embeddings.read(studio / file) == embedding  # written, but killed before it was registered
+        is_same = embeddings.read_embedding(studio / file) == embedding  # killed before it was registered
     except UserError:
         is_same = False
-    return file if is_same else f"{FOLDER}/{persona}/v{number}-{embedding.hash[:10]}.safetensors"
+    return file if is_same else f"{EMBEDDINGS_FOLDER}/{persona}/v{number}-{embedding.hash[:10]}.safetensors"
 
 
-def _find(connection: Connection, persona: str, **values: Any) -> Version | None:
-    wanted = [EMBEDDING.c[name] == value for name, value in values.items()]
-    return next(iter(_read(connection, EMBEDDING.c.persona == persona, *wanted)), None)
+def _find_version(connection: Connection, persona: str, **values: Any) -> Version | None:
+    conditions = [EMBEDDING.c[name] == value for name, value in values.items()]
+    return next(iter(_select_versions(connection, EMBEDDING.c.persona == persona, *conditions)), None)
 
 
-def _known(connection: Connection, persona: str, number: int) -> Version:
-    found = _find(connection, persona, version=number)
-    if found is not None:
-        return found
-    last = _next(connection, persona) - 1
+def _require_version(connection: Connection, persona: str, number: int) -> Version:
+    version = _find_version(connection, persona, version=number)
+    if version is not None:
+        return version
+    last = _next_number(connection, persona) - 1
     if not last:
         raise UserError(f"{persona} has no versions yet: teach one with restage train {persona}, or import a file")
     raise UserError(f"{persona} has no version {number}: there {'is only 1' if last == 1 else f'are 1 to {last}'}")
 
 
-def _read(connection: Connection, *where: Any) -> list[Version]:
-    # The newest choice of each persona.
+def _select_versions(connection: Connection, *where: Any) -> list[Version]:
+    # Number of the newest change of each persona.
     changes = EMBEDDING_CURRENT.alias()
     newest = select(func.max(changes.c.number)).where(changes.c.persona == EMBEDDING.c.persona).scalar_subquery()
-    chosen = (
+    current_id = (
         select(EMBEDDING_CURRENT.c.embedding)
         .where(EMBEDDING_CURRENT.c.persona == EMBEDDING.c.persona, EMBEDDING_CURRENT.c.number == newest)
         .scalar_subquery()
     )
-    query = select(EMBEDDING, chosen.label("chosen")).where(*where).order_by(EMBEDDING.c.persona, EMBEDDING.c.version)
-    found = []
+    query = (
+        select(EMBEDDING, current_id.label("chosen")).where(*where).order_by(EMBEDDING.c.persona, EMBEDDING.c.version)
+    )
+    versions = []
     for row in connection.execute(query).mappings():
         values = dict(row)
-        found.append(_version(values, values.pop("chosen") or ""))
-    return found
+        versions.append(_version_from_row(values, values.pop("chosen") or ""))
+    return versions
 
 
-def _version(row: Mapping[str, Any], current: str) -> Version:
+def _version_from_row(row: Mapping[str, Any], current: str) -> Version:
     values = dict(row)
     number, metrics = values.pop("version"), json.loads(values.pop("metrics"))
     return Version(**values, number=number, metrics=metrics, current=values["id"] == current)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import compare, gather, machine
+from bench import gather, machine
 from bench.gather import Gathered
 from bench.parts import PARTS, Part, chosen
 from models.system.errors import UserError
@@ -91,14 +91,3 @@ def test_parts_by_name() -> None:
 def test_a_machine_has_a_short_name() -> None:
     assert machine.slug().endswith(f"-{machine.cores()}")
     assert machine.slug("NVIDIA H200 (TM) 141GB") == "nvidia-h200-141gb"
-
-
-def test_two_runs_agree_within_15_percent() -> None:
-    def of(ratio: float) -> dict:
-        row = {"way": "as it comes", "times as fast": ratio, "times as fast by CPU time": 2.0}
-        failed = {"way": "compiled", "failed": "no compiler"}
-        return {"parts": {"rendering": {"result": {"rows": [row, failed]}}}}
-
-    assert [near for *_, near in compare.compared(of(1.8), of(1.7))] == [True, True]
-    assert [near for *_, near in compare.compared(of(1.8), of(1.4))] == [False, True]
-    assert list(compare.compared(of(1.8), {"parts": {}})) == []

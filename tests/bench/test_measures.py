@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from bench import (
-    ablations,
     calendar_growth,
     gpu,
     page,
@@ -22,13 +21,11 @@ from bench import (
     training_step,
     training_tables,
 )
-from models.sdxl import prompt_encoder
-from models.sdxl.embedding import Embedding
-from models.sdxl.renderer import Model
+from models.sdxl.renderer import Renderer
 
 
 @pytest.fixture(scope="module")
-def toybox() -> Model:
+def toybox() -> Renderer:
     return training_step.load("toybox", "cpu", 1)
 
 
@@ -51,7 +48,7 @@ def test_every_persona_has_its_week(tmp_path: Path) -> None:
     assert three["due"] == 3 * one["due"]
 
 
-def test_more_vectors_make_a_larger_checkpoint(toybox: Model) -> None:
+def test_more_vectors_make_a_larger_checkpoint(toybox: Renderer) -> None:
     few, many = (training_growth.measure(toybox, training_growth.references(2), n, 1) for n in (1, 16))
     assert few["checkpoint"] < many["checkpoint"]
     assert few["step"] > 0
@@ -71,39 +68,6 @@ def test_peak_memory_counts_from_where_it_is_told_to() -> None:
     held = np.ones(64 * 2**20 // 8)
     assert 60 < training_step.peak() - before < 80
     assert held.sum() > 0
-
-
-def test_pooling_at_the_word_loses_what_follows_it(toybox: Model) -> None:
-    word = Embedding("<pip>", tuple(t * 0.1 for t in _ones(toybox)))
-    texts = ("a portrait of <pip> wearing a red hat", "a portrait of <pip> in the snow")
-
-    def apart() -> float:
-        first, second = (prompt_encoder.encode(toybox.encoders, text, [word]).pooled for text in texts)
-        return float((first - second).norm())
-
-    usual = apart()
-    with ablations.pooled_at_the_word(toybox):
-        assert apart() < 1e-4 < 0.1 < usual
-    assert apart() == pytest.approx(usual)
-
-
-def _ones(model: Model) -> list:
-    import torch
-
-    return [torch.ones(2, encoder.width) for encoder in model.encoders]
-
-
-def test_ablations_compare_the_same_characters() -> None:
-    row = {"traits": 1.0, "obeyed": 1.0, "accessory": 1.0, "longest": 1.0}
-    rows = [row | {"character": who, "way": way} for who in "ab" for way in ("as it comes", "norms left free")]
-    rows.append(row | {"character": "c", "way": "as it comes", "traits": 0.0})
-    found = ablations.summary(rows)
-    assert {each["characters"] for each in found.values()} == {2}
-    assert found["as it comes"]["traits"] == 1.0
-    rows.append(row | {"character": "c", "way": "norms left free", "traits": 0.5})
-    found = ablations.summary(rows)["norms left free"]
-    assert (found["less"], found["characters"]) == (pytest.approx(-0.5 / 3), 3)
-    assert found["error"] == pytest.approx(1 / 6)
 
 
 def test_costs_are_named_and_the_largest_stand_first() -> None:

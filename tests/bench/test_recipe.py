@@ -10,9 +10,9 @@ import torch
 
 from bench.recipe import Given, Recipe
 from bench.training_step import TOKEN, examples, given, load
-from models.inversion import Config, train
+from models.inversion import Config, train_token
 from models.inversion.batches import Batches
-from models.inversion.vectors import initial
+from models.inversion.vectors import initial_vectors
 
 CONFIG = Config(
     token=TOKEN, init="fox", vectors=3, steps=3, batch=2, optimizer="adamw", norms=None, clip=0, min_snr=0,
@@ -24,8 +24,8 @@ CONFIG = Config(
 def recipe() -> tuple[Recipe, list[Given]]:
     model = load("toybox", "cpu", 0)
     batches = Batches(model, examples(64), CONFIG)
-    batches.encode(model, [64])
-    start = initial(CONFIG, model.encoders)
+    batches.encode_latents(model, [64])
+    start = initial_vectors(CONFIG, model.encoders)
     return Recipe(model, TOKEN, start, weight_decay=0.0, pooling="end"), [
         given(batches, CONFIG, examples(64), number) for number in range(CONFIG.steps)
     ]
@@ -34,10 +34,10 @@ def recipe() -> tuple[Recipe, list[Given]]:
 def test_the_same_noise_gives_the_same_losses_and_vectors(recipe: tuple[Recipe, list[Given]]) -> None:
     plain, steps = recipe
     expected = [plain.step(each) for each in steps]
-    with closing(train(load("toybox", "cpu", 0), examples(64), CONFIG)) as ours:
-        records = [(each.loss, each.embedding.vectors) for each in ours]
+    with closing(train_token(load("toybox", "cpu", 0), examples(64), CONFIG)) as ours:
+        records = [(each.loss, each.current_embedding.vectors) for each in ours]
     assert [loss for loss, _ in records] == pytest.approx(expected, rel=1e-4)
-    start = initial(CONFIG, load("toybox", "cpu", 0).encoders)
+    start = initial_vectors(CONFIG, load("toybox", "cpu", 0).encoders)
     for mine, other, first in zip(records[-1][1], plain.vectors, start, strict=True):
         moved = (other - first).norm()
         assert float((mine - other).norm() / moved) < 0.02

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from board.app import create
-from board.context import Desk
-from tasks.settings.settings import Loaded
+from board.app import create_app
+from board.context import BoardContext
+from tasks.settings.settings import LoadedSettings
 from tests.support.studios import studio
 
 HERE = "http://127.0.0.1:8420"
@@ -57,23 +57,23 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def loaded(tmp_path: Path) -> Loaded:
+def loaded(tmp_path: Path) -> LoadedSettings:
     return studio(tmp_path)
 
 
 @pytest.fixture
-def opened(loaded: Loaded, clock: Clock) -> Iterator[Opened]:
+def opened(loaded: LoadedSettings, clock: Clock) -> Iterator[Opened]:
     """Another browser, at a board of its own unless one is given."""
     clients = []
 
-    def call(of: Loaded = loaded, base: str = HERE, app: Any = None) -> Browser:
-        app = app or create(replace(of, clock=lambda: NOW), clock=clock)
+    def call(of: LoadedSettings = loaded, base: str = HERE, app: Any = None) -> Browser:
+        app = app or create_app(replace(of, clock=lambda: NOW), clock=clock)
         clients.append(Browser(app, base_url=base, raise_server_exceptions=True, headers={"accept": "text/html"}))
         return clients[-1]
 
     yield call
     for client in clients:
-        client.app.state.desk.store.close()  # type: ignore[attr-defined]
+        client.app.state.context.store.close()  # type: ignore[attr-defined]
         client.close()
 
 
@@ -83,16 +83,16 @@ def browser(opened: Opened) -> Browser:
 
 
 @pytest.fixture
-def desk(browser: Browser) -> Desk:
-    found: Desk = browser.app.state.desk  # type: ignore[attr-defined]
+def desk(browser: Browser) -> BoardContext:
+    found: BoardContext = browser.app.state.context  # type: ignore[attr-defined]
     return found
 
 
 @pytest.fixture
 def locked(tmp_path: Path, opened: Opened, monkeypatch: pytest.MonkeyPatch) -> Browser:
     """A board with a password."""
-    from tasks.settings.settings import load
+    from tasks.settings.settings import load_settings
 
     monkeypatch.setenv("RESTAGE_SECRETS__BOARD_PASSWORD", PASSWORD)
     studio(tmp_path)
-    return opened(load(tmp_path / "settings.toml"))
+    return opened(load_settings(tmp_path / "settings.toml"))

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from board.context import Desk
+from board.context import BoardContext
 from tasks.posts import post_store
 from tasks.posts.post import Post
 from tests.board.conftest import Browser
@@ -15,7 +15,7 @@ from tests.support.studios import put
 
 
 @pytest.fixture
-def post(desk: Desk) -> Post:
+def post(desk: BoardContext) -> Post:
     return put(desk.store, desk.loaded)
 
 
@@ -23,11 +23,11 @@ def seen(post: Post) -> dict[str, Any]:
     return {"revision": post.revision, "hash": post.content.hash}
 
 
-def now(desk: Desk, post: Post) -> Post:
-    return post_store.get(desk.store, post.id)
+def now(desk: BoardContext, post: Post) -> Post:
+    return post_store.get_post(desk.store, post.id)
 
 
-def test_the_list_says_how_many_there_are(browser: Browser, desk: Desk) -> None:
+def test_the_list_says_how_many_there_are(browser: Browser, desk: BoardContext) -> None:
     made = [put(desk.store, desk.loaded, f"pip/walk/2026-11-2{day}") for day in range(3, 6)]
     found = browser.get("/api/posts", params={"state": "awaiting review", "limit": 2}).json()
     assert (found["count"], len(found["posts"])) == (3, 2)
@@ -35,7 +35,7 @@ def test_the_list_says_how_many_there_are(browser: Browser, desk: Desk) -> None:
     assert browser.get("/api/posts", params={"persona": "mara"}).json()["count"] == 0
 
 
-def test_approval_is_of_what_was_seen_and_says_who(browser: Browser, desk: Desk, post: Post) -> None:
+def test_approval_is_of_what_was_seen_and_says_who(browser: Browser, desk: BoardContext, post: Post) -> None:
     answer = browser.do(f"/api/posts/{post.id}/approve", seen(post))
     assert (answer.status_code, answer.json()["state"], answer.json()["undo"]) == (200, "approved", "approval")
     held = post_store.approval(desk.store, now(desk, post))
@@ -43,7 +43,7 @@ def test_approval_is_of_what_was_seen_and_says_who(browser: Browser, desk: Desk,
     assert (held.hash, held.by) == (post.content.hash, desk.by)
 
 
-def test_what_somebody_changed_meanwhile_is_not_approved(browser: Browser, desk: Desk, post: Post) -> None:
+def test_what_somebody_changed_meanwhile_is_not_approved(browser: Browser, desk: BoardContext, post: Post) -> None:
     post_store.edit(desk.store, post, replace(post.content, caption="Mine"), "bob", "a word")
     answer = browser.do(f"/api/posts/{post.id}/approve", seen(post))
     assert answer.status_code == 409
@@ -51,7 +51,7 @@ def test_what_somebody_changed_meanwhile_is_not_approved(browser: Browser, desk:
     assert now(desk, post).state == "awaiting review"
 
 
-def test_every_deed_does_what_it_says(browser: Browser, desk: Desk, post: Post) -> None:
+def test_every_deed_does_what_it_says(browser: Browser, desk: BoardContext, post: Post) -> None:
     first = post.content.pictures[0].picture
     deeds: list[tuple[str, dict[str, Any], str]] = [
         ("edit", {"caption": "New", "hashtags": ["#fox"], "alts": ["A fox!"], "account": "other"}, "awaiting review"),
@@ -77,7 +77,7 @@ def test_every_deed_does_what_it_says(browser: Browser, desk: Desk, post: Post) 
     assert there.content.pictures[0].alt == "A fox!"
 
 
-def test_many_are_approved_at_once_and_the_others_told(browser: Browser, desk: Desk) -> None:
+def test_many_are_approved_at_once_and_the_others_told(browser: Browser, desk: BoardContext) -> None:
     made = [put(desk.store, desk.loaded, f"pip/walk/2026-11-2{day}") for day in range(3, 6)]
     post_store.edit(desk.store, made[2], replace(made[2].content, caption="Mine"), "bob", "a word")
     wanted = [{"post": each.id, **seen(each)} for each in made]
@@ -101,7 +101,7 @@ def test_many_are_approved_at_once_and_the_others_told(browser: Browser, desk: D
     ],
 )
 def test_what_cannot_be_done_changes_nothing_and_says_why(
-    deed: str, said: dict[str, Any], status: int, browser: Browser, desk: Desk, post: Post
+    deed: str, said: dict[str, Any], status: int, browser: Browser, desk: BoardContext, post: Post
 ) -> None:
     import json
 
@@ -113,7 +113,7 @@ def test_what_cannot_be_done_changes_nothing_and_says_why(
     assert now(desk, post) == post
 
 
-def test_what_failed_is_reviewed_again(browser: Browser, desk: Desk, post: Post) -> None:
+def test_what_failed_is_reviewed_again(browser: Browser, desk: BoardContext, post: Post) -> None:
     for state in ("approved", "preparing", "failed"):
         post = post_store.change(desk.store, post, state, "x", "y", problem="no" if state == "failed" else "")
     assert "Review it again" in browser.get("/post/" + post.id).text
@@ -126,10 +126,10 @@ def test_a_post_that_is_not_there_is_said(browser: Browser, post: Post) -> None:
     assert browser.get("/api/posts/ffffffff").status_code == 404
 
 
-def test_a_replay_of_what_has_no_record_is_refused_at_once(browser: Browser, desk: Desk, post: Post) -> None:
+def test_a_replay_of_what_has_no_record_is_refused_at_once(browser: Browser, desk: BoardContext, post: Post) -> None:
     from PIL import Image
 
-    path = desk.artifacts.picture("ab" * 12)
+    path = desk.artifacts.picture_path("ab" * 12)
     path.parent.mkdir(parents=True)
     Image.new("RGB", (8, 8)).save(path)
     assert "carries no record" in browser.do(f"/api/pictures/{'ab' * 12}/replay").json()["problem"]

@@ -13,7 +13,7 @@ import pytest
 
 from tasks.posts import post_store
 from tasks.posts.post import Post
-from tasks.settings.settings import Loaded
+from tasks.settings.settings import LoadedSettings
 from tasks.store.store import Store
 from tests.support.studios import put, studio
 
@@ -38,31 +38,31 @@ def chromium() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def loaded(tmp_path: Path) -> Loaded:
+def loaded(tmp_path: Path) -> LoadedSettings:
     return studio(tmp_path)
 
 
 @pytest.fixture
-def one(loaded: Loaded) -> Iterator[Store]:
+def one(loaded: LoadedSettings) -> Iterator[Store]:
     store = Store.open("", loaded.studio)
     yield store
     store.close()
 
 
 @pytest.fixture
-def made(one: Store, loaded: Loaded) -> list[Post]:
+def made(one: Store, loaded: LoadedSettings) -> list[Post]:
     """Three posts that await review, in the order in which the page shows them."""
     found = [put(one, loaded, f"pip/walk/2026-11-2{day}") for day in range(3, 6)]
     return sorted(found, key=lambda each: each.id)
 
 
 @pytest.fixture
-def address(loaded: Loaded, made: list[Post]) -> Iterator[str]:
+def address(loaded: LoadedSettings, made: list[Post]) -> Iterator[str]:
     import uvicorn
 
-    from board.app import create
+    from board.app import create_app
 
-    server = uvicorn.Server(uvicorn.Config(create(loaded), port=0, log_level="warning"))
+    server = uvicorn.Server(uvicorn.Config(create_app(loaded), port=0, log_level="warning"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     while not server.started:
@@ -109,7 +109,7 @@ def said(page: Page, words: str) -> None:
 
 
 def state(store: Store, post: Post) -> str:
-    return post_store.get(store, post.id).state
+    return post_store.get_post(store, post.id).state
 
 
 def test_a_post_is_approved_and_the_approval_taken_back(opened: Opened, one: Store, made: list[Post]) -> None:
@@ -137,7 +137,7 @@ def test_a_caption_is_counted_while_it_is_typed_and_saved(opened: Opened, one: S
     there.get_by_label("Alt text").fill("A fox, laughing.")
     there.get_by_role("button", name="Save the changes").click()
     said(page, "Saved")
-    now = post_store.get(one, made[0].id)
+    now = post_store.get_post(one, made[0].id)
     assert (now.content.caption, now.revision) == ("Better\n“words” 🦊", 2)
     assert now.content.pictures[0].alt == "A fox, laughing."
     assert len(now.content.text) == int(there.locator(".chars").inner_text().split()[0])
@@ -148,7 +148,7 @@ def test_what_is_typed_is_saved_with_the_approval(opened: Opened, one: Store, ma
     card(page, made[0]).get_by_label("Hashtags").fill("fox art")
     card(page, made[0]).get_by_role("button", name="Save and approve").click()
     said(page, "Approved")
-    now = post_store.get(one, made[0].id)
+    now = post_store.get_post(one, made[0].id)
     held = post_store.approval(one, now)
     assert held is not None
     assert held.content.hashtags == ("fox", "art")
@@ -159,7 +159,7 @@ def test_a_post_is_put_off(opened: Opened, one: Store, made: list[Post]) -> None
     page.get_by_label("When").fill("2026-12-24T18:30")
     page.get_by_role("button", name="Save the changes").click()
     said(page, "Saved")
-    assert f"{post_store.get(one, made[0].id).content.when:%Y-%m-%d %H:%M}" == "2026-12-24 18:30"
+    assert f"{post_store.get_post(one, made[0].id).content.when:%Y-%m-%d %H:%M}" == "2026-12-24 18:30"
 
 
 def test_a_post_is_rejected_with_a_reason(opened: Opened, one: Store, made: list[Post]) -> None:
@@ -180,16 +180,16 @@ def test_another_picture_is_looked_at_and_taken(opened: Opened, one: Store, made
     page.get_by_text("blurred: it is").last.wait_for()
     page.get_by_role("button", name="Show this one instead").click()
     said(page, "This one is shown now")
-    shown = post_store.get(one, made[0].id).content.pictures[0]
+    shown = post_store.get_post(one, made[0].id).content.pictures[0]
     assert shown.picture == post_store.candidates(one, made[0].id)[2].picture
     assert shown.sha256[:16] in (card(page, made[0]).locator(".shown img").first.get_attribute("src") or "")
     card(page, made[0]).locator('[data-candidate="0"]').click()
     page.get_by_role("button", name="Add to the album").click()
     said(page, "Added")
-    assert post_store.get(one, made[0].id).content.kind == "album"
+    assert post_store.get_post(one, made[0].id).content.kind == "album"
     card(page, made[0]).get_by_role("button", name="Take picture 1 out").click()
     said(page, "Taken out")
-    assert post_store.get(one, made[0].id).content.kind == "photo"
+    assert post_store.get_post(one, made[0].id).content.kind == "photo"
 
 
 def test_several_are_approved_at_once(opened: Opened, one: Store, made: list[Post]) -> None:
@@ -203,7 +203,9 @@ def test_several_are_approved_at_once(opened: Opened, one: Store, made: list[Pos
     assert [state(one, each) for each in made] == ["approved", "awaiting review", "approved"]
 
 
-def test_who_was_slower_sees_what_there_is_now(opened: Opened, one: Store, loaded: Loaded, made: list[Post]) -> None:
+def test_who_was_slower_sees_what_there_is_now(
+    opened: Opened, one: Store, loaded: LoadedSettings, made: list[Post]
+) -> None:
     from tasks.posts import review
 
     page = opened()

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
-from board.app import create
+from board.app import create_app
 from tasks.posts import post_store
 from tests.board.conftest import HERE, Browser
 from tests.support.studios import put, studio
@@ -22,9 +22,9 @@ def board(tmp_path_factory: pytest.TempPathFactory) -> Browser:
     """With two posts, and whatever the tests make of them."""
     folder: Path = tmp_path_factory.mktemp("fuzz")
     loaded = studio(folder)
-    browser = Browser(create(loaded), base_url=HERE)
+    browser = Browser(create_app(loaded), base_url=HERE)
     for day in (23, 24):
-        put(browser.app.state.desk.store, loaded, f"pip/walk/2026-11-{day}")  # type: ignore[attr-defined]
+        put(browser.app.state.context.store, loaded, f"pip/walk/2026-11-{day}")  # type: ignore[attr-defined]
     return browser
 
 
@@ -38,7 +38,7 @@ def test_anything_gets_an_answer(described: Any, board: Browser) -> None:
     assert len(operations) >= 12
     for operation in operations:
         _send(operation, board)
-    assert not post_store.find(board.app.state.desk.store, ("approved",))  # type: ignore[attr-defined]
+    assert not post_store.find(board.app.state.context.store, ("approved",))  # type: ignore[attr-defined]
 
 
 def _send(operation: Any, board: Browser) -> None:

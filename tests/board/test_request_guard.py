@@ -9,15 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from board.app import check_open, create
-from board.context import Desk
-from board.request_guard import COOKIE, LONGEST_BODY
-from board.serve import address, run
-from board.sessions import FREE, LASTS, Patience, Sessions
+from board.app import check_open, create_app
+from board.context import BoardContext
+from board.request_guard import COOKIE, MAX_BODY_BYTES
+from board.serve import board_address, serve_board
+from board.sessions import FREE_ATTEMPTS, SESSION_SECONDS, LoginThrottle, Sessions
 from models.system.errors import UserError
 from tasks.posts import post_store
 from tasks.posts.post import Post
-from tasks.settings.settings import load
+from tasks.settings.settings import load_settings
 from tests.board.conftest import HERE, PASSWORD, Browser, Clock, Opened
 from tests.support.studios import put, studio
 
@@ -25,7 +25,7 @@ PAGES = ("/", "/posts", "/calendar", "/feed", "/reports")
 
 
 @pytest.fixture
-def post(desk: Desk) -> Post:
+def post(desk: BoardContext) -> Post:
     return put(desk.store, desk.loaded)
 
 
@@ -54,10 +54,10 @@ def approve(browser: Browser, post: Post, **headers: str) -> Any:
     ],
 )
 def test_what_does_not_come_from_the_boards_own_page_changes_nothing(
-    headers: dict[str, str], browser: Browser, desk: Desk, post: Post
+    headers: dict[str, str], browser: Browser, desk: BoardContext, post: Post
 ) -> None:
     assert approve(browser, post, **{k: v.encode() for k, v in headers.items()}).status_code in (403, 421)  # type: ignore[arg-type]
-    assert post_store.get(desk.store, post.id).state == "awaiting review"
+    assert post_store.get_post(desk.store, post.id).state == "awaiting review"
 
 
 def test_without_an_origin_the_browser_still_says_where_it_was(browser: Browser, post: Post) -> None:
@@ -104,7 +104,7 @@ def test_pages_hold_no_script_or_style_of_their_own(browser: Browser, post: Post
         assert "https://" not in text
 
 
-def test_a_script_in_a_caption_is_text(browser: Browser, desk: Desk) -> None:
+def test_a_script_in_a_caption_is_text(browser: Browser, desk: BoardContext) -> None:
     evil = '"><script>alert(1)</script><img src=x onerror=alert(1)></textarea>'
     made = put(desk.store, desk.loaded, caption=evil)
     for page in ("/", f"/post/{made.id}", "/posts", "/calendar"):
@@ -117,8 +117,8 @@ def test_a_script_in_a_caption_is_text(browser: Browser, desk: Desk) -> None:
 def test_too_much_is_refused(browser: Browser, post: Post) -> None:
     known = {"origin": HERE, "x-restage-token": browser.token(), "content-type": "application/json"}
     path = f"/api/posts/{post.id}/approve"
-    assert browser.post(path, content=b" " * (LONGEST_BODY + 1), headers=known).status_code == 413
-    pieces = (b" " * 10_000 for _ in range(LONGEST_BODY // 10_000 + 2))  # without saying how much there will be
+    assert browser.post(path, content=b" " * (MAX_BODY_BYTES + 1), headers=known).status_code == 413
+    pieces = (b" " * 10_000 for _ in range(MAX_BODY_BYTES // 10_000 + 2))  # without saying how much there will be
     assert browser.post(path, content=pieces, headers=known).status_code in (400, 413, 422)
 
 
@@ -148,7 +148,7 @@ def test_nothing_is_read_by_path(path: str, browser: Browser, post: Post) -> Non
     assert browser.get(path).status_code in (404, 405, 422)
 
 
-def test_a_file_outside_the_studio_is_never_sent(browser: Browser, desk: Desk, tmp_path: Path) -> None:
+def test_a_file_outside_the_studio_is_never_sent(browser: Browser, desk: BoardContext, tmp_path: Path) -> None:
     from dataclasses import replace
 
     made = put(desk.store, desk.loaded)
@@ -161,7 +161,7 @@ def test_a_file_outside_the_studio_is_never_sent(browser: Browser, desk: Desk, t
 
 
 def test_without_the_password_nothing_is_seen_or_done(locked: Browser) -> None:
-    desk = locked.app.state.desk  # type: ignore[attr-defined]
+    desk = locked.app.state.context  # type: ignore[attr-defined]
     post = put(desk.store, desk.loaded)
     picture = post.content.pictures[0].picture
     for page in (*PAGES, f"/post/{post.id}"):
@@ -170,11 +170,11 @@ def test_without_the_password_nothing_is_seen_or_done(locked: Browser) -> None:
     for path in ("/api/posts", f"/pictures/{picture}", f"/posts/{post.id}/pictures/0", "/api/openapi.json"):
         assert locked.get(path, headers={"accept": "*/*"}).status_code == 401
     assert approve(locked, post).status_code == 401
-    assert post_store.get(desk.store, post.id).state == "awaiting review"
+    assert post_store.get_post(desk.store, post.id).state == "awaiting review"
 
 
 def test_with_it_everything_is_and_the_cookie_is_kept_close(locked: Browser) -> None:
-    desk = locked.app.state.desk  # type: ignore[attr-defined]
+    desk = locked.app.state.context  # type: ignore[attr-defined]
     answer = locked.log_in(PASSWORD, next="/calendar")
     assert (answer.status_code, answer.headers["location"]) == (303, "/calendar")
     cookie = answer.headers["set-cookie"].lower()
@@ -193,7 +193,7 @@ def test_over_https_the_cookie_stays_there(locked: Browser, opened: Opened) -> N
 
 
 def test_nobody_gets_in_with_a_wrong_password_and_the_eleventh_waits(locked: Browser, clock: Clock) -> None:
-    for _ in range(FREE):
+    for _ in range(FREE_ATTEMPTS):
         assert locked.log_in("wrong").status_code == 401
     answer = locked.log_in(PASSWORD)
     assert answer.status_code == 429
@@ -221,9 +221,9 @@ def test_a_session_stolen_after_logout_is_worth_nothing(locked: Browser, opened:
 
 def test_a_session_that_nobody_uses_ends(locked: Browser, clock: Clock) -> None:
     locked.log_in(PASSWORD)
-    clock.now += LASTS - 1
+    clock.now += SESSION_SECONDS - 1
     assert locked.get("/", follow_redirects=False).status_code == 200
-    clock.now += LASTS + 1
+    clock.now += SESSION_SECONDS + 1
     assert locked.get("/", follow_redirects=False).status_code == 303
 
 
@@ -270,13 +270,17 @@ def test_the_password_is_on_no_page(locked: Browser) -> None:
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.20", "::", "studio.lan"])
 def test_beyond_this_machine_it_wants_a_password(host: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     loaded = studio(tmp_path)
-    for start in (lambda: check_open(loaded, host), lambda: create(loaded, host), lambda: run(loaded, host)):
+    for start in (
+        lambda: check_open(loaded, host),
+        lambda: create_app(loaded, host),
+        lambda: serve_board(loaded, host),
+    ):
         with pytest.raises(UserError, match="BOARD_PASSWORD"):
             start()
     with pytest.raises(UserError, match="BOARD_PASSWORD"):
-        create(studio(tmp_path, f'[board]\nhost = "{host}"\n'))
+        create_app(studio(tmp_path, f'[board]\nhost = "{host}"\n'))
     monkeypatch.setenv("RESTAGE_SECRETS__BOARD_PASSWORD", "x")
-    check_open(load(tmp_path / "settings.toml"), host)
+    check_open(load_settings(tmp_path / "settings.toml"), host)
 
 
 def test_a_port_that_is_taken_is_told(tmp_path: Path) -> None:
@@ -286,12 +290,12 @@ def test_a_port_that_is_taken_is_told(tmp_path: Path) -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         with pytest.raises(UserError, match=r"cannot listen on 127.0.0.1 port \d+ .*set another \[board\] port"):
-            run(studio(tmp_path), port=taken.getsockname()[1])
+            serve_board(studio(tmp_path), port=taken.getsockname()[1])
 
 
 def test_the_address_is_one_that_a_browser_opens() -> None:
-    assert address("0.0.0.0", 8420) == "http://127.0.0.1:8420/"
-    assert address("::1", 8420) == "http://[::1]:8420/"
+    assert board_address("0.0.0.0", 8420) == "http://127.0.0.1:8420/"
+    assert board_address("::1", 8420) == "http://[::1]:8420/"
 
 
 # --- the parts --------------------------------------------------------------------------------------------------------
@@ -299,28 +303,28 @@ def test_the_address_is_one_that_a_browser_opens() -> None:
 
 @given(st.text(min_size=1), st.text())
 def test_only_the_password_fits(password: str, other: str) -> None:
-    assert Sessions(password).fits(other) == (password == other)
-    assert not Sessions("").fits(other)
+    assert Sessions(password).password_matches(other) == (password == other)
+    assert not Sessions("").password_matches(other)
 
 
 @given(st.integers(1, 60))
 def test_waiting_grows_and_stays_bearable(count: int) -> None:
     clock = Clock()
-    patience, waits = Patience(clock), []
+    patience, waits = LoginThrottle(clock), []
     for _ in range(count):
-        patience.wrong("10.0.0.1")
-        waits.append(patience.wait("10.0.0.1"))
+        patience.record_failure("10.0.0.1")
+        waits.append(patience.seconds_to_wait("10.0.0.1"))
     assert waits == sorted(waits)
     assert waits[-1] <= 900
-    assert (waits[-1] > 0) == (count >= FREE)
-    assert patience.wait("10.0.0.2") == 0
-    patience.right("10.0.0.1")
-    assert patience.wait("10.0.0.1") == 0
+    assert (waits[-1] > 0) == (count >= FREE_ATTEMPTS)
+    assert patience.seconds_to_wait("10.0.0.2") == 0
+    patience.reset_failures("10.0.0.1")
+    assert patience.seconds_to_wait("10.0.0.1") == 0
 
 
 def test_addresses_of_one_household_are_one() -> None:
-    patience = Patience(Clock())
-    for number in range(FREE):
-        patience.wrong(f"2001:db8::{number:x}")
-    assert patience.wait("2001:db8::ffff") > 0
-    assert patience.wait("2001:db8:0:1::1") == 0
+    patience = LoginThrottle(Clock())
+    for number in range(FREE_ATTEMPTS):
+        patience.record_failure(f"2001:db8::{number:x}")
+    assert patience.seconds_to_wait("2001:db8::ffff") > 0
+    assert patience.seconds_to_wait("2001:db8:0:1::1") == 0

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from flows.daily import daily
-from flows.publish import is_anything
+from flows.daily import run_daily
+from flows.publish import has_work
 from tasks.posts import post_store
-from tasks.settings.settings import load
+from tasks.settings.settings import load_settings
 from tasks.store.store import Store
 from tests.flows.test_daily import SHOT, place, shots, states  # noqa: F401
 from tests.flows.test_render import NOON
@@ -70,12 +70,12 @@ def test_where_nothing_can_be_written_one_sentence_says_so(words: tuple[str, ...
 @pytest.mark.slow
 def test_a_clock_that_went_back_makes_and_sends_nothing_twice(place: Path) -> None:  # noqa: F811
     shots(place, SHOT)
-    known, before = load(place / "settings.toml"), NOON - timedelta(days=1)
+    known, before = load_settings(place / "settings.toml"), NOON - timedelta(days=1)
     with closing(Store.open("", known.studio)) as store:
         approved(store, known.studio, 1)
     keys = []
     for now in (NOON, before, NOON):
-        assert daily("pip", known, now=now).failures == []
+        assert run_daily("pip", known, now=now).failures == []
         with closing(Store.open("", known.studio)) as store:
             keys.append([(post.key, post.state) for post in post_store.find(store)])
     assert len({key for key, _ in keys[-1]}) == len(keys[-1])
@@ -85,13 +85,13 @@ def test_a_clock_that_went_back_makes_and_sends_nothing_twice(place: Path) -> No
 
 
 def test_a_run_every_few_minutes_looks_at_what_may_go_out_and_at_nothing_else(place: Path) -> None:  # noqa: F811
-    known = load(place / "settings.toml")
-    assert not is_anything(known, NOON)
+    known = load_settings(place / "settings.toml")
+    assert not has_work(known, NOON)
     with closing(Store.open("", known.studio)) as store:
         post = approved(store, known.studio, 1, when=NOON)
     late = timedelta(days=known.settings.publishing.late_days)
     for now, there in ((NOON - timedelta(minutes=1), False), (NOON, True), (NOON + late + timedelta(hours=1), False)):
-        assert is_anything(known, now) is there
+        assert has_work(known, now) is there
     with closing(Store.open("", known.studio)) as store:
         post_store.change(store, post, "preparing", "restage", "a run that was killed")
-    assert is_anything(known, NOON - timedelta(days=1)), "what an ended run left is looked after at once"
+    assert has_work(known, NOON - timedelta(days=1)), "what an ended run left is looked after at once"

@@ -12,9 +12,9 @@ import pytest
 from typer.testing import CliRunner
 
 from flows.cli import app
-from flows.daily import daily, lines, summary
+from flows.daily import format_result, run_daily, summarize_result
 from tasks.posts import post_store
-from tasks.settings.settings import load
+from tasks.settings.settings import load_settings
 from tasks.store.store import Store
 from tests.flows.test_render import CALENDAR, HEAD, NOON, OPEN, PREVIEW, learn
 from tests.support.approved import approved, put
@@ -48,8 +48,9 @@ def states(place: Path) -> list[str]:
 
 def test_nothing_due_says_so_and_loads_nothing_heavy(place: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from flows.daily import daily, lines; from tasks.settings.settings import load;"
-        "known = load(); print(*lines(daily('pip', known), known)); sys.exit('torch' in sys.modules)"
+        "import sys; from pathlib import Path; from flows.daily import daily, lines;"
+        " from tasks.settings.settings import load_settings; "
+        "known = load_settings(); print(*lines(daily('pip', known), known)); sys.exit('torch' in sys.modules)"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (run.returncode, run.stdout) == (0, "nothing is due\n"), run.stderr
@@ -57,41 +58,41 @@ def test_nothing_due_says_so_and_loads_nothing_heavy(place: Path) -> None:
 
 def test_what_is_due_awaits_review_and_what_is_approved_goes_out(place: Path) -> None:
     shots(place, SHOT)
-    known = load(place / "settings.toml")
+    known = load_settings(place / "settings.toml")
     with closing(Store.open("", known.studio)) as store:
         old = approved(store, known.studio, 1)
-    done = daily("pip", known, now=NOON)
+    done = run_daily("pip", known, now=NOON)
     assert done.failures == []
     assert [post.state for post in done.to_review] == ["awaiting review"]
     assert [each.post.id for each in done.published.last] == [old.id]
     assert sorted(states(place)) == ["awaiting review", "published"]
-    assert "1 to review: restage review" in lines(done, known)
-    said = summary(done)
+    assert "1 to review: restage review" in format_result(done, known)
+    said = summarize_result(done)
     assert said["to review"] == [post.id for post in done.to_review]
     assert json.dumps(said)
-    again = daily("pip", known, now=NOON)
+    again = run_daily("pip", known, now=NOON)
     assert (again.rendered, again.published.outcomes) == (None, [])
     assert sorted(states(place)) == ["awaiting review", "published"]
 
 
 def test_a_dry_run_publishes_nothing(place: Path) -> None:
-    known = load(place / "settings.toml")
+    known = load_settings(place / "settings.toml")
     with closing(Store.open("", known.studio)) as store:
         approved(store, known.studio, 1)
-    assert len(daily("pip", known, dry_run=True).published.last) == 1
+    assert len(run_daily("pip", known, dry_run=True).published.last) == 1
     assert states(place) == ["approved"]
 
 
 def test_what_cannot_be_made_does_not_keep_what_is_approved(place: Path) -> None:
-    known = load(place / "settings.toml")
+    known = load_settings(place / "settings.toml")
     with closing(Store.open("", known.studio)) as store:
         approved(store, known.studio, 1)
     shots(place, SHOT | {"prompt": "{{ colour }}"})
-    done = daily("pip", known, now=NOON)
+    done = run_daily("pip", known, now=NOON)
     assert "colour" in done.failures[0]
     assert states(place) == ["published"]
     (place / "prompts" / "pip.toml").write_text("name = ")
-    assert "not valid TOML" in daily("pip", known).failures[0]
+    assert "not valid TOML" in run_daily("pip", known).failures[0]
 
 
 def test_a_fault_of_a_driver_does_not_either(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,26 +100,26 @@ def test_a_fault_of_a_driver_does_not_either(place: Path, monkeypatch: pytest.Mo
         raise RuntimeError("no kernel image is available")
 
     shots(place, SHOT)
-    known = load(place / "settings.toml")
+    known = load_settings(place / "settings.toml")
     with closing(Store.open("", known.studio)) as store:
         approved(store, known.studio, 1)
-    monkeypatch.setattr("flows.daily.make", broken)
+    monkeypatch.setattr("flows.daily.render_due", broken)
     with pytest.raises(RuntimeError, match="no kernel image"):
-        daily("pip", known, now=NOON)
+        run_daily("pip", known, now=NOON)
     assert states(place) == ["published"]
 
 
 def test_only_who_says_so_has_posts_approved_without_a_person(place: Path) -> None:
     shots(place, SHOT)
-    known = load(place / "settings.toml")
+    known = load_settings(place / "settings.toml")
     with closing(Store.open("", known.studio)) as store:
         waiting = put(store, known.studio, 7)
     with (place / "settings.toml").open("a") as file:
         file.write("[review]\nautomatic = true\n")
-    done = daily("pip", load(place / "settings.toml"), now=NOON)
+    done = run_daily("pip", load_settings(place / "settings.toml"), now=NOON)
     assert (len(done.approved), done.to_review) == (1, [])
     with closing(Store.open("", known.studio)) as store:
-        assert post_store.get(store, waiting.id).state == "awaiting review", "made when a person was still asked"
+        assert post_store.get_post(store, waiting.id).state == "awaiting review", "made when a person was still asked"
         (event,) = [each for each in post_store.history(store, done.approved[0].id) if each.state == "approved"]
     assert event.by == "review.automatic"
 

@@ -6,23 +6,23 @@ import sys
 import pytest
 
 from flows import deployments
-from flows.deployments import TABLE, Known
+from flows.deployments import FLOWS, DeployedFlow
 
 
 def test_what_is_not_there_is_left_out() -> None:
-    assert {"references", "train"} <= {each.name for each in deployments.known()}
-    assert not Known("tomorrows").is_there
+    assert {"references", "train"} <= {each.name for each in deployments.deployed_flows()}
+    assert not DeployedFlow("tomorrows").exists
 
 
 def test_daily_has_a_schedule_for_each_persona_and_publish_one_for_all() -> None:
-    assert {each.name: each.scheduled for each in TABLE if each.scheduled} == {"publish": "together", "daily": "each"}
+    assert {each.name: each.scheduled for each in FLOWS if each.scheduled} == {"publish": "together", "daily": "each"}
 
 
 def test_a_run_finds_its_flow_by_the_name_that_is_registered() -> None:
     from prefect import Flow
     from prefect.flows import load_flow_from_entrypoint
 
-    for each in deployments.known():
+    for each in deployments.deployed_flows():
         found = load_flow_from_entrypoint(each.entrypoint)
         assert isinstance(found, Flow)
         assert found.name == each.name
@@ -35,11 +35,11 @@ def test_a_run_finds_its_flow_by_the_name_that_is_registered() -> None:
 def test_the_personas_are_a_choice_in_the_form_alone(names: tuple[str, ...]) -> None:
     from prefect.utilities.callables import parameter_schema
 
-    asked = parameter_schema(deployments.flow("train", names)).properties["persona"]
+    asked = parameter_schema(deployments.flow_for("train", names)).properties["persona"]
     assert (asked["enum"], asked["type"]) == (list(names), "string")
     assert asked["description"].startswith("The name of a file")
     assert "const" not in asked, "a field that nobody can fill in"
-    assert deployments.flow("train").fn.__annotations__["persona"] == "str"
+    assert deployments.flow_for("train").fn.__annotations__["persona"] == "str"
 
 
 def test_the_table_itself_costs_nothing() -> None:

@@ -8,8 +8,8 @@ import pytest
 from bench.once import race
 from flows.publish import flow
 from tasks.posts import post_store
-from tasks.publish.claimed_account import Outcome
-from tasks.publish.publish import Report, Waiting
+from tasks.publish.claimed_account import PublishOutcome
+from tasks.publish.publish import Postponed, PublishReport
 from tasks.publish.report import lines, markdown, summary
 from tasks.store.store import Store
 from tests.support import approved
@@ -32,7 +32,7 @@ def test_in_prefect_the_receipts_are_on_its_page(prefect: None, project: Path) -
         run = flow()
         rehearsed = run(rehearse=True)
         assert [(each["state"], each["publisher"]) for each in rehearsed["posts"]] == [("published", "instagram")]
-        assert post_store.get(store, post.id).state == "approved"
+        assert post_store.get_post(store, post.id).state == "approved"
         done = run()
         assert [(each["post"], each["state"]) for each in done["posts"]] == [(post.id, "published")]
     with get_client(sync_client=True) as client:
@@ -45,7 +45,7 @@ def test_in_prefect_the_receipts_are_on_its_page(prefect: None, project: Path) -
 def test_captions_are_no_markup(tmp_path: Path) -> None:
     with closing(Store.open("", tmp_path)) as store:
         post = approved.approved(store, tmp_path, 1, caption="<b>*bold*</b>\n# head [x](y)")
-    report = Report([Outcome(post, "no answer")], [Waiting("pip_daily", "it is not due yet")])
+    report = PublishReport([PublishOutcome(post, "no answer")], [Postponed("pip_daily", "it is not due yet")])
     text = markdown(report, tmp_path)
     assert r"\<b\>\*bold\*\</b\> \# head \[x\](y)" in text
     assert list(lines(report))[1] == "waiting: pip_daily: it is not due yet"

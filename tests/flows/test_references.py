@@ -17,12 +17,12 @@ from PIL import Image, ImageFilter
 from typer.testing import CliRunner, Result
 
 from flows.cli import app
-from flows.references import references
+from flows.references import make_references
 from models.sdxl import embedding
 from models.system.errors import UserError
 from models.toybox import world
-from tasks.references.reference_set import ReferenceSet, Shelf, Verdict
-from tasks.settings.settings import load
+from tasks.references.reference_set import ReferenceSet, ReferenceSetStore, Verdict
+from tasks.settings.settings import load_settings
 from tests.models.scoring.test_dino import make_model as make_dino
 
 REPOSITORY = Path(__file__).parents[2]
@@ -83,7 +83,7 @@ def restage(*words: str) -> Result:
 
 
 def current(place: Path) -> ReferenceSet:
-    found = Shelf(place / "studio", "pip").current()
+    found = ReferenceSetStore(place / "studio", "pip").current_set()
     assert found
     return found
 
@@ -101,7 +101,7 @@ def test_one_command_goes_from_the_persona_to_the_set(done_once: tuple[Path, Res
     page = (place / "studio" / "references" / "pip" / made.id / "report.html").read_text()
     assert page.count("<figure>") >= COUNT
     assert not re.findall(r"(?:src|href)=\"(?!data:)", page), "the page stands alone"
-    assert all(each.candidate.short in page for each in made.choice.verdicts)
+    assert all(each.candidate.short_id in page for each in made.choice.verdicts)
     Image.open(place / "studio" / "references" / "pip" / made.id / "sheet.png").verify()
 
 
@@ -133,7 +133,7 @@ def test_another_word_in_the_prompt_makes_new_pictures_and_keeps_the_old(ready: 
     assert len(pictures(place)) == 2 * COUNT
     seeds = [[each.candidate.seed for each in made.choice.verdicts] for made in (first, current(place))]
     assert seeds[0] == seeds[1]
-    assert Shelf(place / "studio", "pip").read(first.id) == first
+    assert ReferenceSetStore(place / "studio", "pip").load_set(first.id) == first
 
 
 def test_a_person_overrules_and_it_is_remembered(ready: Path) -> None:
@@ -191,7 +191,7 @@ def learned(path: Path, token: str) -> Path:
     """An embedding as wide as toybox's encoders."""
     generator = torch.Generator().manual_seed(1)
     tables = tuple(0.05 * torch.randn(2, width, generator=generator) for width in (96, 128))
-    embedding.write(path, embedding.Embedding(token, tables), {})
+    embedding.write_embedding(path, embedding.Embedding(token, tables), {})
     return path
 
 
@@ -379,8 +379,8 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Verdict]:
         world.PIP, colour="red", belly="charcoal", eyes="sleepy", marking="mask", marking_colour="black", seed=78
     )
     world.draw(stranger, 256).save(mine / "zz-stranger.png")
-    references("pip", load(folder / "settings.toml"))
-    found = Shelf(folder / "studio", "pip").current()
+    make_references("pip", load_settings(folder / "settings.toml"))
+    found = ReferenceSetStore(folder / "studio", "pip").current_set()
     assert found
     return {verdict.candidate.source: verdict for verdict in found.choice.verdicts}
 

@@ -19,21 +19,21 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from flows.cli import app
-from flows.render import Outcome, render
+from flows.render import RenderFlowResult, render_posts
 from models.picture import provenance
 from models.picture.environment import pixel_hash
 from models.picture.reading import open_picture
-from models.sdxl.embedding import About, Embedding
+from models.sdxl.embedding import Embedding, EmbeddingMetadata
 from models.toybox import world
-from tasks.calendar.wording import plan
-from tasks.persona.persona import find
+from tasks.calendar.wording import plan_due
+from tasks.persona.persona import find_persona
 from tasks.posts import post_store, review
 from tasks.posts.post import Post
-from tasks.references.reference_set import Candidate, Choice, ReferenceSet, Shelf, Verdict
-from tasks.render.due_posts import Span
-from tasks.render.shots import seeds
-from tasks.settings.settings import Loaded, load
-from tasks.store.picture_files import Artifacts
+from tasks.references.reference_set import ReferenceCandidate, ReferenceChoice, ReferenceSet, ReferenceSetStore, Verdict
+from tasks.render.due_posts import DateSpan
+from tasks.render.shots import candidate_seeds
+from tasks.settings.settings import LoadedSettings, load_settings
+from tasks.store.picture_files import PictureFiles
 from tasks.store.store import Store
 from tasks.training import versions
 from tests.support.calendars import toml
@@ -65,21 +65,23 @@ def write(folder: Path, *shots: dict[str, Any]) -> None:
 
 def learn(folder: Path) -> None:
     """A word and references, as they stand after a training."""
-    known, who = load(folder / "settings.toml"), find("pip", folder)
+    known, who = load_settings(folder / "settings.toml"), find_persona("pip", folder)
     draw = torch.Generator().manual_seed(0)
     word = Embedding("<pip>", tuple(torch.randn(2, width, generator=draw) for width in (32, 48)))
     with closing(Store.open("", known.studio)) as store:
-        versions.keep(store, known.studio, "pip", word, About())
-        versions.use(store, "pip", 1, "for a test", "test")
+        versions.save_version(store, known.studio, "pip", word, EmbeddingMetadata())
+        versions.make_current(store, "pip", 1, "for a test", "test")
     verdicts = []
     for number, scene in enumerate(("forest", "beach", "snow")):
         file = known.studio / "drawings" / f"{number}.png"
         file.parent.mkdir(parents=True, exist_ok=True)
         world.draw(world.Critter(kind="cat", scene=scene, seed=number)).save(file)
-        candidate = Candidate(str(number), f"drawings/{number}.png", number=number)
+        candidate = ReferenceCandidate(str(number), f"drawings/{number}.png", number=number)
         verdicts.append(Verdict(candidate, "chosen", "diversity", "", ""))
-    choice = Choice(verdicts, ["0", "1", "2"], {})
-    Shelf(known.studio, "pip").put(ReferenceSet.of(who, 1, known.settings.references, "test", choice))
+    choice = ReferenceChoice(verdicts, ["0", "1", "2"], {})
+    ReferenceSetStore(known.studio, "pip").save_set(
+        ReferenceSet.from_choice(who, 1, known.settings.references, "test", choice)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +94,7 @@ def learned(tmp_path_factory: pytest.TempPathFactory, sdxl_folder: Path) -> Path
     )
     write(place, WALK, PLAIN)
     learn(place)
-    render("pip", load(place / "settings.toml"), now=NOON)
+    render_posts("pip", load_settings(place / "settings.toml"), now=NOON)
     for file in (place / "studio").glob("restage.db*"):
         shutil.copy(file, place / file.name)
     with closing(Store.open("", place / "studio")) as store, store.writing() as connection:
@@ -119,15 +121,15 @@ def candidates(place: Path, post: Post) -> Sequence[Any]:
         return post_store.candidates(store, post.id)
 
 
-def gated(place: Path, **gates: Any) -> Loaded:
+def gated(place: Path, **gates: Any) -> LoadedSettings:
     """With other gates than those that let everything through."""
     file = place / "settings.toml"
     file.write_text(file.read_text().partition("[gates]")[0] + "[gates]\n" + toml(OPEN | gates))
-    return load(file)
+    return load_settings(file)
 
 
-def rendered(place: Path, now: datetime = NOON, **options: Any) -> Outcome:
-    return render("pip", load(place / "settings.toml"), now=now, **options)
+def rendered(place: Path, now: datetime = NOON, **options: Any) -> RenderFlowResult:
+    return render_posts("pip", load_settings(place / "settings.toml"), now=now, **options)
 
 
 def pictures(place: Path) -> dict[str, str]:
@@ -157,17 +159,23 @@ def test_what_is_due_awaits_review(place: Path) -> None:
     data = (place / "studio" / shown.file).read_bytes()
     assert hashlib.sha256(data).hexdigest() == shown.sha256
     assert Image.open(place / "studio" / shown.file).size == (shown.width, shown.height) == (1080, 1080)
-    assert [each.fresh for each in outcome.render.posts] == [True, True]
-    assert not outcome.render.failures
+    assert [each.fresh for each in outcome.render_posts.posts] == [True, True]
+    assert not outcome.render_posts.failures
 
 
 def test_every_candidate_is_kept_with_its_seed_scores_and_reason(place: Path) -> None:
-    [_, walk] = rendered(place).render.posts
+    [_, walk] = rendered(place).render_posts.posts
     made = candidates(place, walk.post)
     assert [each.number for each in made] == [0, 1]
-    found = [provenance.read(Artifacts(place / "studio").picture(each.picture))[1].shot.seed for each in made]
-    [due] = [each for each in plan(find("pip", place), NOON - timedelta(hours=12), NOON).due if each.shot == "walk"]
-    assert found == seeds(due, 2)
+    found = [
+        provenance.read_picture(PictureFiles(place / "studio").picture_path(each.picture))[1].shot.seed for each in made
+    ]
+    [due] = [
+        each
+        for each in plan_due(find_persona("pip", place), NOON - timedelta(hours=12), NOON).due
+        if each.shot == "walk"
+    ]
+    assert found == candidate_seeds(due, 2)
     for each in made:
         assert each.passed
         assert each.reason.startswith("passed: ")
@@ -182,7 +190,7 @@ def test_a_second_time_makes_nothing_twice(place: Path) -> None:
     assert known(place) == then
     assert pictures(place) == before
     assert again.page == first.page, "the same posts have the same page"
-    assert not any(each.fresh for each in again.render.posts)
+    assert not any(each.fresh for each in again.render_posts.posts)
 
 
 def test_the_same_prompts_and_seeds_are_the_same_pictures(place: Path, learned: Path) -> None:
@@ -202,8 +210,8 @@ def test_where_no_candidate_passes_more_are_made_and_then_it_is_said(place: Path
     assert [each.number for each in made] == [0, 1, 2, 3]
     assert len({each.picture for each in made}) == 4
     assert all(each.reason.startswith("blurred: ") and not each.passed for each in made)
-    assert len(outcome.render.failures) == 2
-    assert f"restage review {walk.id}" in outcome.render.failures[1]
+    assert len(outcome.render_posts.failures) == 2
+    assert f"restage review {walk.id}" in outcome.render_posts.failures[1]
 
 
 def test_a_draft_that_failed_is_left_alone_until_it_is_asked_for_again(place: Path) -> None:
@@ -212,7 +220,7 @@ def test_a_draft_that_failed_is_left_alone_until_it_is_asked_for_again(place: Pa
     before = known(place)
     later = rendered(place, NOON + timedelta(hours=1))
     assert known(place) == before
-    assert not later.render.failures, "it was told when it failed"
+    assert not later.render_posts.failures, "it was told when it failed"
     gated(place)
     rendered(place, NOON + timedelta(hours=2), again=True)
     for post in known(place):
@@ -234,7 +242,7 @@ def test_a_person_may_take_a_dropped_candidate(place: Path) -> None:
 
 def test_new_pictures_that_a_person_wants_have_new_seeds_and_keep_their_words(place: Path) -> None:
     rendered(place)
-    loaded = load(place / "settings.toml")
+    loaded = load_settings(place / "settings.toml")
     with closing(Store.open("", place / "studio")) as store:
         [_, walk] = post_store.find(store)
         edited = review.edit(store, walk, "me", review.Changes(caption="My own words", alts=["My own alt"]), loaded)
@@ -246,7 +254,7 @@ def test_new_pictures_that_a_person_wants_have_new_seeds_and_keep_their_words(pl
     assert [each.number for each in candidates(place, now)] == [0, 1, 2, 3]
     assert now.content.pictures[0].picture in {each.picture for each in candidates(place, now)[2:]}
     assert len({each.picture for each in candidates(place, now)}) == 4, "no seed comes twice"
-    assert [each.fresh for each in outcome.render.posts] == [False, True]
+    assert [each.fresh for each in outcome.render_posts.posts] == [False, True]
 
 
 def test_a_draft_whose_shot_is_gone_is_told(place: Path) -> None:
@@ -254,7 +262,7 @@ def test_a_draft_whose_shot_is_gone_is_told(place: Path) -> None:
     with closing(Store.open("", place / "studio")) as store:
         review.regenerate(store, post_store.find(store)[1], "me")
     write(place, PLAIN)
-    [problem] = rendered(place).render.failures
+    [problem] = rendered(place).render_posts.failures
     assert (
         "pip/walk/2026-11-23, which is not in the calendar any more: put the shot back, or reject the post" in problem
     )
@@ -284,7 +292,7 @@ def test_a_bad_shot_is_told_in_a_sentence_and_the_others_are_made(place: Path, f
     wrong, word = BAD[fault]
     write(place, {"id": "bad", "prompt": "a photo of a cat"} | wrong, PLAIN)
     outcome = rendered(place)
-    [problem] = outcome.render.failures
+    [problem] = outcome.render_posts.failures
     assert problem.startswith(f"{place / 'prompts' / 'pip.toml'}: shot 'bad': ")
     assert word in problem
     assert "\n" not in problem
@@ -294,7 +302,7 @@ def test_a_bad_shot_is_told_in_a_sentence_and_the_others_are_made(place: Path, f
 def test_a_word_that_is_not_learned_is_told_and_the_others_are_made(place: Path) -> None:
     with closing(Store.open("", place / "studio")) as store, store.writing() as connection:
         connection.exec_driver_sql("DELETE FROM embedding_current")
-    [problem] = rendered(place).render.failures
+    [problem] = rendered(place).render_posts.failures
     assert "shot 'walk': " in problem
     assert "restage train pip" in problem
     assert [post.shot for post in known(place)] == ["plain"]
@@ -303,26 +311,29 @@ def test_a_word_that_is_not_learned_is_told_and_the_others_are_made(place: Path)
 def test_a_file_of_weights_that_is_broken_keeps_no_other_shot_from_being_made(place: Path) -> None:
     (place / "prompts" / "bad.safetensors").write_bytes(b"no weights")
     write(place, {"id": "bad", "prompt": "a photo of a cat", "loras": ["bad.safetensors:1"]}, PLAIN)
-    [problem] = rendered(place).render.failures
+    [problem] = rendered(place).render_posts.failures
     assert "shot 'bad'" in problem
     assert [post.shot for post in known(place)] == ["plain"]
 
 
 def test_a_shot_may_start_from_what_another_one_became(place: Path) -> None:
     write(place, {"id": "evening", "prompt": "a painting of a cat", "init": "plain", "strength": 0.9}, PLAIN)
-    assert not rendered(place).render.failures
+    assert not rendered(place).render_posts.failures
     plain, evening = known(place)
     record = json.loads(
-        Artifacts(place / "studio").picture(evening.content.pictures[0].picture).with_suffix(".json").read_text()
+        PictureFiles(place / "studio")
+        .picture_path(evening.content.pictures[0].picture)
+        .with_suffix(".json")
+        .read_text()
     )
-    start = Artifacts(place / "studio").picture(plain.content.pictures[0].picture)
+    start = PictureFiles(place / "studio").picture_path(plain.content.pictures[0].picture)
     assert record["shot"]["init"]["hash"] == pixel_hash(open_picture(start))
 
 
 def test_a_shot_whose_start_was_never_made_is_told(place: Path) -> None:
     first = {"id": "first", "when": "2026-11-20", "prompt": "a photo of a cat"}
     write(place, first, {"id": "evening", "prompt": "a painting of a cat", "init": "first"}, PLAIN)
-    [problem] = rendered(place).render.failures
+    [problem] = rendered(place).render_posts.failures
     assert problem.endswith(
         "shot 'evening': init: pip/first/2026-11-20 has no picture to start from: render that day first"
     )
@@ -334,9 +345,9 @@ def test_what_goes_out_is_the_finished_picture(place: Path) -> None:
     with (place / "settings.toml").open("a") as file:
         file.write('[pictures]\nupscale = "refine"\nrefine_strength = 0.6\n')
     write(place, PLAIN)
-    [made] = rendered(place).render.posts
+    [made] = rendered(place).render_posts.posts
     [shown] = made.post.content.pictures
-    shot = provenance.read(Artifacts(place / "studio").picture(shown.picture))[1].shot
+    shot = provenance.read_picture(PictureFiles(place / "studio").picture_path(shown.picture))[1].shot
     assert shot.init is not None
     assert (shot.width, shot.height) == (80, 80)
     assert made.chosen is not None
@@ -379,18 +390,18 @@ def test_a_caption_too_long_for_its_disclosure_is_told(place: Path) -> None:
     with (place / "settings.toml").open("a") as file:
         file.write('[publishing]\ndisclosure = "Made with AI."\n')
     write(place, WALK | {"caption": "x" * 2195, "hashtags": []}, PLAIN)
-    [problem] = rendered(place).render.failures
+    [problem] = rendered(place).render_posts.failures
     assert "shot 'walk': caption: " in problem
     assert [post.shot for post in known(place)] == ["plain"]
 
 
 def test_days_ahead_are_rendered_at_once(place: Path) -> None:
-    outcome = rendered(place, span=Span(days=3), candidates=1)
+    outcome = rendered(place, span=DateSpan(days=3), candidates=1)
     assert [post.key[4:] for post in known(place)] == [
         f"{shot}/2026-11-{day}" for day in (23, 24, 25) for shot in ("plain", "walk")
     ]
-    assert all(len(each.candidates) == 1 for each in outcome.render.posts)
-    rendered(place, span=Span(since="2026-11-24", until="2026-11-25"), candidates=1)
+    assert all(len(each.candidates) == 1 for each in outcome.render_posts.posts)
+    rendered(place, span=DateSpan(since="2026-11-24", until="2026-11-25"), candidates=1)
     assert len(known(place)) == 6
 
 
@@ -409,7 +420,7 @@ def test_after_a_long_time_off_each_shot_is_caught_up_in_its_way(place: Path) ->
 
 def test_what_failed_yesterday_is_due_today(place: Path) -> None:
     write(place, WALK | {"when": "mon", "prompt": "{{ tokn }}"}, PLAIN)
-    assert rendered(place, candidates=1).render.failures
+    assert rendered(place, candidates=1).render_posts.failures
     write(place, WALK | {"when": "mon"}, PLAIN)
     rendered(place, NOON + timedelta(days=1, hours=1), candidates=1)
     assert "pip/walk/2026-11-23" in {post.key for post in known(place)}
@@ -483,8 +494,8 @@ from datetime import datetime, UTC
 from pathlib import Path
 from flows.render import render
 from tasks.posts import post_store as posts
-from tasks.store.picture_files import Artifacts
-from tasks.settings.settings import load
+from tasks.store.picture_files import PictureFiles
+from tasks.settings.settings import load_settings
 
 def dying(known, after):
     left = [after]
@@ -497,10 +508,10 @@ def dying(known, after):
 
 where, after = sys.argv[1], int(sys.argv[2])
 if where == "picture":
-    Artifacts.save = dying(Artifacts.save, after)
+    PictureFiles.save_picture = dying(PictureFiles.save_picture, after)
 else:
     posts.enqueue = dying(posts.enqueue, after)
-render("pip", load(Path("settings.toml")), now=datetime(2026, 11, 23, 12, tzinfo=UTC))
+render("pip", load_settings(Path("settings.toml")), now=datetime(2026, 11, 23, 12, tzinfo=UTC))
 """
 
 

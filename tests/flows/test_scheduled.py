@@ -9,7 +9,7 @@ import pytest
 
 from flows import daily, publish
 from tasks.posts import post_store
-from tasks.settings.settings import load
+from tasks.settings.settings import load_settings
 from tasks.store.store import Store
 from tests.flows.test_daily import SHOT, place, shots, states  # noqa: F401
 from tests.support.approved import approved
@@ -49,7 +49,7 @@ def run(client: Any, flow: Any, late: timedelta | None, **parameters: Any) -> tu
 def test_publish_shows_nothing_where_nothing_went_out(client: Any, place: Path) -> None:  # noqa: F811
     assert run(client, publish.flow(), None)[1] == ["publishing"], "who asks gets an answer"
     assert run(client, publish.flow(), timedelta(0))[1] == []
-    known = load(place / "settings.toml")
+    known = load_settings(place / "settings.toml")
     with closing(Store.open("", known.studio)) as store:
         early = approved(store, known.studio, 1, when=datetime.now(UTC) + YESTERDAY)
     assert run(client, publish.flow(), timedelta(0))[1] == []
@@ -60,12 +60,12 @@ def test_publish_shows_nothing_where_nothing_went_out(client: Any, place: Path) 
     assert shown == ["publishing"]
     assert said
     with closing(Store.open("", known.studio)) as store:
-        assert post_store.get(store, early.id).state == "approved"
+        assert post_store.get_post(store, early.id).state == "approved"
     assert sorted(states(place)) == ["approved", "published"]
 
 
 def test_a_daily_run_that_comes_a_day_late_leaves_it_to_the_next(client: Any, place: Path) -> None:  # noqa: F811
-    known = load(place / "settings.toml")
+    known = load_settings(place / "settings.toml")
     with closing(Store.open("", known.studio)) as store:
         approved(store, known.studio, 1)
     said, shown = run(client, daily.flow(), YESTERDAY + timedelta(hours=1), persona="pip")

@@ -70,8 +70,8 @@ def test_whatever_a_persona_is_called_its_page_is_shown(prefect: None) -> None:
 
     @flow
     def short() -> None:
-        step.show("day-My_fox", "# Here", "The day of My_fox")
-        step.show("!", "# Here", "What has no name at all stops nothing")
+        step.publish_markdown("day-My_fox", "# Here", "The day of My_fox")
+        step.publish_markdown("!", "# Here", "What has no name at all stops nothing")
 
     short()
     with get_client(sync_client=True) as client:
@@ -99,11 +99,11 @@ def test_a_step_on_the_gpu_waits_for_its_slot(prefect: None) -> None:
     @step.step("drawn", gpu=True)
     def drawn(number: int) -> int:
         with get_client(sync_client=True) as client:
-            taken.append(client.read_global_concurrency_limit_by_name(step.GPU).active_slots)
+            taken.append(client.read_global_concurrency_limit_by_name(step.GPU_LIMIT).active_slots)
         return number
 
     with get_client(sync_client=True) as client:
-        client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name=step.GPU, limit=1, active=True))
+        client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name=step.GPU_LIMIT, limit=1, active=True))
         assert run(drawn) == 1
         assert taken == [1]
-        assert client.read_global_concurrency_limit_by_name(step.GPU).active_slots == 0
+        assert client.read_global_concurrency_limit_by_name(step.GPU_LIMIT).active_slots == 0

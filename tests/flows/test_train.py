@@ -14,15 +14,15 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from flows.cli import app
-from flows.train import train
+from flows.train import train_persona
 from models.sdxl import embedding
 from models.system import file_lock
 from models.system.errors import UserError
 from models.toybox import world
-from tasks.settings.settings import Loaded, load
+from tasks.settings.settings import LoadedSettings, load_settings
 from tasks.store.store import Store
 from tasks.training import versions
-from tasks.training.record import Desk, Training
+from tasks.training.record import TrainingRecord, TrainingStore
 from tasks.training.versions import Version
 
 REPOSITORY = Path(__file__).parents[2]
@@ -107,21 +107,21 @@ def restage(*words: str) -> Result:
 def known(place: Path) -> list[Version]:
     store = Store.open("", place / "studio")
     try:
-        return versions.versions(store, "pip")
+        return versions.list_versions(store, "pip")
     finally:
         store.close()
 
 
-def training_of(place: Path) -> Training:
+def training_of(place: Path) -> TrainingRecord:
     [folder] = (place / "studio" / "trainings" / "pip").iterdir()
-    return Desk(place / "studio", "pip").read(folder.name)
+    return TrainingStore(place / "studio", "pip").load_training(folder.name)
 
 
-def said(place: Path, old: str, new: str) -> Loaded:
+def said(place: Path, old: str, new: str) -> LoadedSettings:
     file = place / "settings.toml"
     assert old in file.read_text()
     file.write_text(file.read_text().replace(old, new))
-    return load(file)
+    return load_settings(file)
 
 
 def test_the_word_is_learned_registered_and_reported(trained: tuple[Path, Result]) -> None:
@@ -132,14 +132,14 @@ def test_the_word_is_learned_registered_and_reported(trained: tuple[Path, Result
     assert [step for step, _ in training.validations] == [2, 4, 6, 8]
     assert [point.step for point in training.points] == [4, 8]
     assert training.kept in (4, 8)
-    assert training.best.measures.score == max(point.measures.score for point in training.points)
+    assert training.best_point.measures.score == max(point.measures.score for point in training.points)
     [version] = known(place)
     assert version.current
     assert version.number == training.version == 1
-    word, about = versions.load(place / "studio", version)
-    assert word == embedding.read(place / "studio" / training.best.word)
+    word, about = versions.load_version(place / "studio", version)
+    assert word == embedding.read_embedding(place / "studio" / training.best_point.word)
     assert (about.persona, len(about.references), about.settings["vectors"]) == ("pip", 3, 2)
-    assert about.metrics["score"] == pytest.approx(training.best.measures.score)
+    assert about.metrics["score"] == pytest.approx(training.best_point.measures.score)
     page = Path(done.output.strip().splitlines()[-1])
     assert "<pip>" in page.read_text().replace("&lt;", "<").replace("&gt;", ">")
     assert page.with_name("grid.png").is_file()
@@ -156,14 +156,14 @@ def test_captions_name_what_varies_and_the_word_stands_for_the_rest(trained: tup
 
 def test_a_second_time_does_nothing_again(done: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in (done / "studio" / "artifacts").rglob("*.png")}
-    outcome = train("pip", load(done / "settings.toml"))
+    outcome = train_persona("pip", load_settings(done / "settings.toml"))
     assert outcome.training.version == 1
     assert {path: path.stat().st_mtime_ns for path in (done / "studio" / "artifacts").rglob("*.png")} == before
     assert len(known(done)) == 1
 
 
 def test_the_same_place_gives_the_same_bits(trained: tuple[Path, Result], ready: Path) -> None:
-    outcome = train("pip", load(ready / "settings.toml"))
+    outcome = train_persona("pip", load_settings(ready / "settings.toml"))
     first = training_of(trained[0])
     assert outcome.training.points == first.points
     assert outcome.training.losses == first.losses
@@ -174,18 +174,18 @@ def test_the_same_place_gives_the_same_bits(trained: tuple[Path, Result], ready:
 def test_killed_in_the_middle_it_ends_in_the_same_bits(trained: tuple[Path, Result], ready: Path, step: int) -> None:
     """SIGKILL while a training is under way, at a moment that no checkpoint was made for."""
     script = (
-        "import sys\nfrom models.inversion.training import _Run\nfrom pathlib import Path\n"
-        "from flows.train import train\nfrom tasks.settings.settings import load\n"
-        "import os, signal\nplain = _Run.advance\n"
+        "import sys\nfrom models.inversion.training import _TrainingState\nfrom pathlib import Path\n"
+        "from flows.train import train\nfrom tasks.settings.settings import load_settings\n"
+        "import os, signal\nplain = _TrainingState.run_step\n"
         f"def advance(run):\n    if run.step == {step}: os.kill(os.getpid(), signal.SIGKILL)\n    return plain(run)\n"
-        "_Run.advance = advance\ntrain('pip', load(Path('settings.toml')))\n"
+        "_TrainingState.run_step = advance\ntrain('pip', load_settings(Path('settings.toml')))\n"
     )
     killed = subprocess.run(
         [sys.executable, "-c", script], cwd=ready, env={**os.environ, "PYTHONPATH": str(REPOSITORY)}
     )
     assert killed.returncode == -signal.SIGKILL
     assert training_of(ready).step == step - 1, "the last checkpoint is there, whole"
-    outcome = train("pip", load(ready / "settings.toml"))
+    outcome = train_persona("pip", load_settings(ready / "settings.toml"))
     first = training_of(trained[0])
     assert outcome.training.losses == first.losses
     assert outcome.training.points == first.points
@@ -193,40 +193,40 @@ def test_killed_in_the_middle_it_ends_in_the_same_bits(trained: tuple[Path, Resu
 
 
 def test_what_another_process_learns_just_now_is_left_to_it(trained: tuple[Path, Result], ready: Path) -> None:
-    place = Desk(ready / "studio", "pip").place(training_of(trained[0]).lesson.id)
-    with file_lock.hold(place / ".lock", {}):
+    place = TrainingStore(ready / "studio", "pip").training_folder(training_of(trained[0]).lesson.id)
+    with file_lock.hold_lock(place / ".lock", {}):
         assert f"pip is being trained already, by process {os.getpid()}: wait for it" in fails(ready)
     assert not list(place.glob("*.json")), "nothing was begun"
 
 
 def test_more_steps_go_on_from_where_it_was(done: Path) -> None:
     first = training_of(done)
-    outcome = train("pip", said(done, "steps = 8", "steps = 12"))
+    outcome = train_persona("pip", said(done, "steps = 8", "steps = 12"))
     assert outcome.training.lesson.id == first.lesson.id
     assert outcome.training.losses[:8] == first.losses
     assert [point.step for point in outcome.training.points] == [4, 8, 12]
 
 
 def test_other_settings_are_another_training(done: Path) -> None:
-    train("pip", said(done, "vectors = 2", "vectors = 1"))
+    train_persona("pip", said(done, "vectors = 2", "vectors = 1"))
     assert len(list((done / "studio" / "trainings" / "pip").iterdir())) == 2
     assert [version.vectors for version in known(done)] == [2, 1]
 
 
 def test_it_stops_by_itself_when_previews_get_no_better(done: Path) -> None:
     loaded = said(done, "least_steps = 100", "least_steps = 4\npatience = 1\nrate = '1e-9'")
-    training = train("pip", loaded.with_training(steps=200)).training
+    training = train_persona("pip", loaded.with_training(steps=200)).training
     assert training.by in ("score", "loss")
     assert training.step < 200
 
 
-def worse(place: Path) -> Loaded:
+def worse(place: Path) -> LoadedSettings:
     """Settings whose word cannot be better: it never leaves its class word, under which the previews are judged."""
     return said(place, "steps = 8\n", "steps = 1\nrate = '1e-9'\njitter = 10\n")
 
 
 def test_only_a_version_that_is_no_worse_becomes_the_current_one(done: Path) -> None:
-    training = train("pip", worse(done)).training
+    training = train_persona("pip", worse(done)).training
     old, new = known(done)
     assert new.score is not None
     assert old.score is not None
@@ -236,7 +236,7 @@ def test_only_a_version_that_is_no_worse_becomes_the_current_one(done: Path) -> 
 
 
 def test_a_worse_version_becomes_the_current_one_when_told_so(done: Path) -> None:
-    train("pip", worse(done), use=True)
+    train_persona("pip", worse(done), use=True)
     assert [version.current for version in known(done)] == [False, True]
     went_back = restage("embeddings", "use", "pip", "1")
     assert went_back.exit_code == 0, went_back.output
@@ -244,7 +244,7 @@ def test_a_worse_version_becomes_the_current_one_when_told_so(done: Path) -> Non
 
 
 def test_rounds_make_references_with_what_was_learned(ready: Path) -> None:
-    outcome = train("pip", load(ready / "settings.toml"), rounds=2)
+    outcome = train_persona("pip", load_settings(ready / "settings.toml"), rounds=2)
     assert outcome.training.lesson.round == 2
     assert len(known(ready)) == 2
     made = _set(ready, outcome.training)
@@ -253,16 +253,16 @@ def test_rounds_make_references_with_what_was_learned(ready: Path) -> None:
 
 
 def test_rounds_end_where_a_word_is_worse_than_the_one_before(done: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("flows.train.again", lambda *_: 9.0)  # what the one before scores in these previews
-    training = train("pip", worse(done), rounds=3).training
+    monkeypatch.setattr("flows.train.score_version", lambda *_: 9.0)  # what the one before scores in these previews
+    training = train_persona("pip", worse(done), rounds=3).training
     assert (training.current, training.lesson.round) == (False, 1)
     assert len(known(done)) == 2
 
 
-def _set(place: Path, training: Training):  # type: ignore[no-untyped-def]
-    from tasks.references.reference_set import Shelf
+def _set(place: Path, training: TrainingRecord):  # type: ignore[no-untyped-def]
+    from tasks.references.reference_set import ReferenceSetStore
 
-    return Shelf(place / "studio", "pip").read(training.lesson.reference_set)
+    return ReferenceSetStore(place / "studio", "pip").load_set(training.lesson.reference_set)
 
 
 def test_the_command_can_speak_to_scripts(done: Path) -> None:
@@ -275,7 +275,7 @@ def test_the_command_can_speak_to_scripts(done: Path) -> None:
 
 def fails(place: Path, *more: str) -> str:
     with pytest.raises(UserError) as error:
-        train("pip", load(place / "settings.toml"))
+        train_persona("pip", load_settings(place / "settings.toml"))
     return str(error.value)
 
 
@@ -310,7 +310,7 @@ def test_an_initial_file_that_is_not_there_is_one_sentence(ready: Path) -> None:
 def test_training_goes_on_from_an_embedding(done: Path) -> None:
     word = restage("embeddings", "export", "pip", "first.safetensors")
     assert word.exit_code == 0, word.output
-    outcome = train("pip", said(done, "vectors = 2", "vectors = 2\ninit = 'first.safetensors'"))
+    outcome = train_persona("pip", said(done, "vectors = 2", "vectors = 2\ninit = 'first.safetensors'"))
     assert outcome.training.version == 2
     (done / "first.safetensors").unlink()
     assert "there is no such file" in fails(done)
@@ -318,7 +318,7 @@ def test_training_goes_on_from_an_embedding(done: Path) -> None:
 
 def test_a_torn_checkpoint_is_one_sentence_and_stays_where_it_is(done: Path) -> None:
     training = training_of(done)
-    file = Desk(done / "studio", "pip").place(training.lesson.id) / training.state
+    file = TrainingStore(done / "studio", "pip").training_folder(training.lesson.id) / training.state
     file.write_bytes(file.read_bytes()[:100])
     said(done, "steps = 8", "steps = 12")
     assert "torn" in fails(done)
@@ -328,20 +328,20 @@ def test_a_torn_checkpoint_is_one_sentence_and_stays_where_it_is(done: Path) -> 
 def test_a_checkpoint_that_cannot_be_written_loses_nothing(done: Path) -> None:
     """As on a full disk: what was there stays, and with room the training goes on."""
     training = training_of(done)
-    place = Desk(done / "studio", "pip").place(training.lesson.id)
+    place = TrainingStore(done / "studio", "pip").training_folder(training.lesson.id)
     blocked = place / "state-000010.safetensors"
     blocked.mkdir()
     said(done, "steps = 8", "steps = 12")
     assert str(blocked) in fails(done)
     assert training_of(done) == training
     blocked.rmdir()
-    assert train("pip", load(done / "settings.toml")).training.step == 12
+    assert train_persona("pip", load_settings(done / "settings.toml")).training.step == 12
 
 
 def test_a_loss_that_is_no_number_keeps_the_last_good_step(done: Path) -> None:
     loaded = said(done, "steps = 8", "steps = 12\nrate = '5e-3:8, 1e30'\nclip = 0\nkeep_norms = false")
     with pytest.raises(UserError, match="not a number"):
-        train("pip", loaded)
+        train_persona("pip", loaded)
 
 
 def test_the_flow_runs_under_prefect(ready: Path, prefect: None) -> None:
@@ -388,8 +388,8 @@ def test_two_processes_learn_together_and_one_of_them_writes(trained: tuple[Path
     )
     assert launched.returncode == 0, launched.stderr[-3000:]
     [one] = known(ready)
-    alone = embedding.read(trained[0] / "studio" / training_of(trained[0]).best.word)
-    together = embedding.read(ready / "studio" / one.file)
+    alone = embedding.read_embedding(trained[0] / "studio" / training_of(trained[0]).best_point.word)
+    together = embedding.read_embedding(ready / "studio" / one.file)
     for first, second in zip(alone.vectors, together.vectors, strict=True):
         assert float((first - second).abs().max()) < 1e-4
     assert launched.stdout.count("report.html") == 1, "one of them speaks"
@@ -413,7 +413,7 @@ def test_own_pictures_are_learned_with_the_texts_beside_them(tmp_path: Path, mon
         .replace("keep = 0", "#", 1)
     )
     assert restage("references", "pip").exit_code == 0
-    lesson = train("pip", load(place / "settings.toml")).training.lesson
+    lesson = train_persona("pip", load_settings(place / "settings.toml")).training.lesson
     found = dict(zip(lesson.origins, lesson.captions, strict=True))
     assert set(found) == {"txt", "template"}
     texts = [text for own in lesson.captions for text in own]

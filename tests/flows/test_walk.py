@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.serving.serve import places
+from flows.serving.serve import find_addresses
 from tasks.posts import post_store
 from tasks.store.store import Store
 from tests.flows.serving.test_serve import Serving, free_port, soon
@@ -49,10 +49,10 @@ def states(studio: Path) -> list[str]:
 
 @pytest.mark.timeout(600)
 def test_from_a_form_to_a_post(serving: Serving, place: Path) -> None:  # noqa: F811
-    where, studio = places(serving.settings), place / "studio"
+    where, studio = find_addresses(serving.settings), place / "studio"
     assert soon(lambda: "scheduled" in {each["name"] for each in serving.deployments()}), serving.log.read_text()
     photos = os.environ.get("WALK_PHOTOS")
-    with browser(where.pages, where.review, Path(photos) if photos else None) as walk:
+    with browser(where.prefect_url, where.review_url, Path(photos) if photos else None) as walk:
         for name in ("by-hand", "pip"):
             walk.form("daily", name)
             assert "The name of a file in prompts/" in walk.field("persona").inner_text()

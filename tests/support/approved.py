@@ -11,16 +11,16 @@ from typing import Any
 
 from PIL import Image
 
-from models.system.files import write
+from models.system.files import write_file
 from tasks.posts import post_store
-from tasks.posts.post import Candidate, Content, Post, Shown
+from tasks.posts.post import Post, PostCandidate, PostContent, PostPicture
 from tasks.publish import attempts, publish
-from tasks.publish.attempts import Attempt
-from tasks.publish.claimed_account import Rules
-from tasks.publish.pacing import Pace
-from tasks.publish.publish import Report, Run
-from tasks.publishers.base import Before, Found, Kind, Parcel, Prepared, Publisher, Receipt
-from tasks.publishers.disclosure import jpeg
+from tasks.publish.attempts import PublishAttempt
+from tasks.publish.claimed_account import PublishingRules
+from tasks.publish.pacing import PacingRules
+from tasks.publish.publish import PublishReport, PublishRun
+from tasks.publishers.base import ApprovedPost, BeforeCommit, FoundOnAccount, Kind, PreparedUpload, Publisher, Receipt
+from tasks.publishers.disclosure import encode_jpeg
 from tasks.publishers.folder import Folder
 from tasks.store.store import Store
 
@@ -33,7 +33,7 @@ def picture(number: int, kind: str = "photo") -> bytes:
     digest = hashlib.sha256(str(number).encode()).digest()
     image = Image.frombytes("L", (5, 5), digest[:25]).convert("RGB")
     size = (SIDE, 568) if kind == "story" else (SIDE, SIDE)
-    return jpeg(image.resize(size, Image.Resampling.BICUBIC), 85, "a teal fox")
+    return encode_jpeg(image.resize(size, Image.Resampling.BICUBIC), 85, "a teal fox")
 
 
 def put(
@@ -51,14 +51,14 @@ def put(
     for place in range(2 if kind == "album" else 1):
         data = picture(number * 100 + place, kind)
         digest = hashlib.sha256(data).hexdigest()
-        write(studio / "ready" / f"{digest}.jpg", data)
+        write_file(studio / "ready" / f"{digest}.jpg", data)
         sides = (SIDE, 568) if kind == "story" else (SIDE, SIDE)
-        shown.append(Shown(f"s{number}-{place}", f"ready/{digest}.jpg", digest, f"a fox & <{place}>", *sides))
+        shown.append(PostPicture(f"s{number}-{place}", f"ready/{digest}.jpg", digest, f"a fox & <{place}>", *sides))
     said = {"caption": f"Pip, day {number}", "hashtags": ("pip",), "ai_label": False} | changes
-    content = Content(kind, tuple(shown), account=account, when=when, **said)  # type: ignore[arg-type]
+    content = PostContent(kind, tuple(shown), account=account, when=when, **said)  # type: ignore[arg-type]
     key = f"pip/walk/{number:05}"
-    found = [Candidate(0, shown[0].picture, True, "the most like pip", {}, "00ff")]
-    return post_store.enqueue(store, key, "pip", "walk", "square", content, found, "restage", "rendered")
+    found = [PostCandidate(0, shown[0].picture, True, "the most like pip", {}, "00ff")]
+    return post_store.create_post(store, key, "pip", "walk", "square", content, found, "restage", "rendered")
 
 
 def approved(store: Store, studio: Path, number: int, **more: Any) -> Post:
@@ -89,7 +89,7 @@ class Clock:
         self.at += timedelta(seconds=seconds)
 
 
-FREE = Rules(Pace(late=timedelta(days=7)))
+FREE = PublishingRules(PacingRules(late=timedelta(days=7)))
 
 
 class Watched(Folder):
@@ -100,7 +100,7 @@ class Watched(Folder):
     def __init__(self, studio: Path, account: str = ACCOUNT) -> None:
         super().__init__(studio, account)
         self.calls: list[str] = []
-        self.sent: list[Parcel] = []
+        self.sent: list[ApprovedPost] = []
         self.wrong: dict[str, list[Exception]] = {}
         self.meanwhile: dict[str, Callable[[], object]] = {}
         self.hidden = 0
@@ -111,27 +111,27 @@ class Watched(Folder):
         if self.wrong.get(call):
             raise self.wrong[call].pop(0)
 
-    def prepare(self, parcel: Parcel, upload_id: str, progress: MutableMapping[str, str]) -> Prepared:
+    def prepare(self, parcel: ApprovedPost, upload_id: str, progress: MutableMapping[str, str]) -> PreparedUpload:
         self._go("prepare")
         return super().prepare(parcel, upload_id, progress)
 
-    def snapshot(self, kind: Kind) -> list[str]:
+    def list_recent_media(self, kind: Kind) -> list[str]:
         self._go("snapshot")
-        return super().snapshot(kind)
+        return super().list_recent_media(kind)
 
-    def commit(self, parcel: Parcel, prepared: Prepared) -> Receipt:
+    def commit(self, parcel: ApprovedPost, prepared: PreparedUpload) -> Receipt:
         self.sent.append(parcel)
         self._go("commit")
         receipt = super().commit(parcel, prepared)
         self._go("after commit")
         return receipt
 
-    def look(self, parcel: Parcel, prepared: Prepared, before: Before) -> object:  # type: ignore[override]
+    def find_published(self, parcel: ApprovedPost, prepared: PreparedUpload, before: BeforeCommit) -> object:  # type: ignore[override]
         self._go("look")
-        verdict = super().look(parcel, prepared, before)
-        if self.hidden and isinstance(verdict, Found):
+        verdict = super().find_published(parcel, prepared, before)
+        if self.hidden and isinstance(verdict, FoundOnAccount):
             self.hidden -= 1
-            return super().look(parcel, replace(prepared, upload_id="1"), before)
+            return super().find_published(parcel, replace(prepared, upload_id="1"), before)
         return verdict
 
 
@@ -141,20 +141,20 @@ class Scene:
     studio: Path
     publisher: Watched
     clock: Clock = field(default_factory=Clock)
-    rules: Rules = FREE
+    rules: PublishingRules = FREE
 
     def post(self, number: int = 1, **more: object) -> Post:
         when = more.pop("when", self.clock() - timedelta(minutes=60 - number))
         return approved(self.store, self.studio, number, when=when, **more)
 
-    def run(self, **more: object) -> Report:
+    def run(self, **more: object) -> PublishReport:
         options = {"rules": self.rules, "now": self.clock, "sleep": self.clock.sleep} | more
-        return publish.publish(Run(self.store, self.studio, One(self.publisher), **options))  # type: ignore[arg-type]
+        return publish.publish(PublishRun(self.store, self.studio, One(self.publisher), **options))  # type: ignore[arg-type]
 
     def now(self, post: Post) -> Post:
-        return post_store.get(self.store, post.id)
+        return post_store.get_post(self.store, post.id)
 
-    def attempt(self, post: Post) -> Attempt:
+    def attempt(self, post: Post) -> PublishAttempt:
         return attempts.attempts(self.store, post.id)[-1]
 
     def states(self, post: Post) -> list[str]:

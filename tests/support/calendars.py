@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.persona.calendar_section import CalendarShot
-from tasks.persona.persona import Persona, load
+from tasks.persona.persona import Persona, load_persona
 
 TOP = 'name = "pip"\ntoken = "<pip>"\nclass_word = "fox"\nkind = "character"\nsubject = "a teal fox"\n'
 
@@ -31,7 +31,7 @@ def write(folder: Path, shots: list[dict[str, Any]], **calendar: Any) -> Path:
 
 
 def pip(folder: Path, *shots: dict[str, Any], **calendar: Any) -> Persona:
-    return load(write(folder, list(shots), **calendar))
+    return load_persona(write(folder, list(shots), **calendar))
 
 
 def entry(when: str, **values: Any) -> CalendarShot:

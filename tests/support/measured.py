@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from tasks.references.measurements import Scores
-from tasks.references.reference_set import Candidate
+from tasks.references.reference_set import ReferenceCandidate
 
 BACKGROUNDS = ("in the forest", "on the beach", "in the snow", "in the city")
 FRAMINGS = ("a close-up of", "a portrait of")
@@ -17,11 +17,11 @@ def unit(vectors: np.ndarray) -> np.ndarray:
     return (vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)).astype(np.float32)
 
 
-def candidates(count: int, cells: bool = True) -> list[Candidate]:
+def candidates(count: int, cells: bool = True) -> list[ReferenceCandidate]:
     found = []
     for n in range(count):
         cell = {"framing": FRAMINGS[n % 2], "background": BACKGROUNDS[n // 2 % 4]} if cells else {}
-        found.append(Candidate(f"{n:04x}{'0' * 20}", f"artifacts/{n}.png", f"prompt {n}", cell, n, n))
+        found.append(ReferenceCandidate(f"{n:04x}{'0' * 20}", f"artifacts/{n}.png", f"prompt {n}", cell, n, n))
     return found
 
 

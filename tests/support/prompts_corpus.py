@@ -3,9 +3,9 @@
 A pair is a prompt and its spans: plain text where it weighs 1, (text, weight) otherwise, and BREAK for a new chunk.
 """
 
-from models.sdxl.prompt_encoder import BREAK, Span
+from models.sdxl.prompt_encoder import BREAK, WeightedText
 
-Expected = list[str | tuple[str, float] | Span]
+Expected = list[str | tuple[str, float] | WeightedText]
 
 PLAIN: list[tuple[str, Expected]] = [
     ("", []),
@@ -137,11 +137,11 @@ WEIGHTED: list[tuple[str, Expected]] = [
 ]
 
 
-def spans_of(expected: Expected) -> list[Span]:
+def spans_of(expected: Expected) -> list[WeightedText]:
     return [_span(one) for one in expected]
 
 
-def _span(one: str | tuple[str, float] | Span) -> Span:
-    if isinstance(one, Span):
+def _span(one: str | tuple[str, float] | WeightedText) -> WeightedText:
+    if isinstance(one, WeightedText):
         return one
-    return Span(one, 1.0) if isinstance(one, str) else Span(*one)
+    return WeightedText(one, 1.0) if isinstance(one, str) else WeightedText(*one)

@@ -13,14 +13,14 @@ import numpy as np
 from PIL import Image
 
 from models.picture.environment import pixel_hash
-from models.picture.provenance import Provenance, png
+from models.picture.provenance import Provenance, encode_png
 from models.picture.shot import Ref, Shot
-from models.system.files import write
+from models.system.files import write_file
 from tasks.posts import post_store
-from tasks.posts.jpeg import ready
-from tasks.posts.post import Candidate, Content, Post, Shown
-from tasks.settings.settings import Loaded, load
-from tasks.store.picture_files import Artifacts
+from tasks.posts.jpeg import make_jpeg
+from tasks.posts.post import Post, PostCandidate, PostContent, PostPicture
+from tasks.settings.settings import LoadedSettings, load_settings
+from tasks.store.picture_files import PictureFiles
 from tasks.store.store import Store
 from tests.support import calendars
 
@@ -28,31 +28,31 @@ BERLIN = ZoneInfo("Europe/Berlin")
 NINE = datetime(2026, 11, 23, 9, tzinfo=BERLIN)
 
 
-def studio(folder: Path, more: str = "", shots: Sequence[dict[str, Any]] = ()) -> Loaded:
+def studio(folder: Path, more: str = "", shots: Sequence[dict[str, Any]] = ()) -> LoadedSettings:
     """Settings and one persona, pip."""
     (folder / "settings.toml").write_text(f"[pictures]\nquality = 60\n{more}")
     calendars.write(folder, list(shots) or [{"id": "walk", "at": "09:00", "caption": "A walk."}])
-    return load(folder / "settings.toml")
+    return load_settings(folder / "settings.toml")
 
 
 def shot(seed: int) -> Shot:
     return Shot(prompt=f"<pip> number {seed}", model=Ref("toybox", "1" * 64), seed=seed, width=64, height=64)
 
 
-def picture(loaded: Loaded, seed: int) -> str:
+def picture(loaded: LoadedSettings, seed: int) -> str:
     """A picture with its record, among the artifacts; its id."""
     made = shot(seed)
-    path = Artifacts(loaded.studio).picture(made.id)
+    path = PictureFiles(loaded.studio).picture_path(made.id)
     if not path.exists():
         colours = np.random.default_rng(seed).integers(0, 255, (4, 4, 3), dtype=np.uint8)
         image = Image.fromarray(colours).resize((64, 64), Image.Resampling.BICUBIC)
-        write(path, png(image, Provenance(made, {"torch": "2", "device": "cpu"}, pixel_hash(image))))
+        write_file(path, encode_png(image, Provenance(made, {"torch": "2", "device": "cpu"}, pixel_hash(image))))
     return made.id
 
 
 def put(
     store: Store,
-    loaded: Loaded,
+    loaded: LoadedSettings,
     key: str = "pip/walk/2026-11-23",
     *,
     when: datetime = NINE,
@@ -69,11 +69,11 @@ def put(
     alt = "A fox in the snow."
     shown = []
     if not problem:
-        made = ready(Artifacts(loaded.studio).picture(ids[0]), size, alt, loaded)  # type: ignore[arg-type]
-        shown = [Shown(ids[0], made.file, made.sha256, alt, made.width, made.height)]
-    content = Content("story" if size == "story" else "photo", tuple(shown), caption, ("pip",), "pip.fox", when)
+        made = make_jpeg(PictureFiles(loaded.studio).picture_path(ids[0]), size, alt, loaded)  # type: ignore[arg-type]
+        shown = [PostPicture(ids[0], made.file, made.sha256, alt, made.width, made.height)]
+    content = PostContent("story" if size == "story" else "photo", tuple(shown), caption, ("pip",), "pip.fox", when)
     found = [
-        Candidate(
+        PostCandidate(
             number,
             each,
             number < 2 and not problem,
@@ -84,7 +84,7 @@ def put(
         for number, each in enumerate(ids)
     ]
     name, calendar_shot, _ = key.split("/")
-    return post_store.enqueue(
+    return post_store.create_post(
         store, key, persona or name, calendar_shot, size, content, found, "restage", "rendered", prompt="<pip> walks",
         embedding="e1", problem=problem,
     )  # fmt: skip

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from transformers import CLIPTokenizer
 
-from models.toybox import folder
+from models.toybox import weights_folder
 from models.toybox.recipe.drawings import drawings
 from models.toybox.recipe.numbers import STANDARD, TINY, Recipe
 from models.toybox.recipe.progress import Row, sharing, shown
@@ -181,7 +181,7 @@ def main() -> None:
     options = parser.parse_args()
     if unknown := set(options.stages) - set(STAGES):
         parser.error(f"no such stage: {', '.join(sorted(unknown))}; there are {', '.join(STAGES)}")
-    out = options.out or (options.work / "weights" if options.tiny else folder())
+    out = options.out or (options.work / "weights" if options.tiny else weights_folder())
     build = Build(
         TINY if options.tiny else STANDARD,
         options.work,
@@ -193,7 +193,7 @@ def main() -> None:
     if options.threads:
         torch.set_num_threads(options.threads)
     if options.take_up:
-        print(f"taken up from {folder()}: {', '.join(take_up(folder(), options.work)) or 'nothing'}")
+        print(f"taken up from {weights_folder()}: {', '.join(take_up(weights_folder(), options.work)) or 'nothing'}")
     for stage in options.stages or STAGES:
         getattr(build, stage)()
 

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from models.system.files import write
-from models.system.progress import bar
+from models.system.files import write_file
+from models.system.progress import show_progress
 from models.toybox import world
 from models.toybox.recipe.vae import to_bytes, to_tensor
 
@@ -64,7 +64,7 @@ def touched(
         np.lib.format.open_memmap(fresh, mode="w+", dtype=np.uint8, shape=drawn.shape)[:] = drawn
     shelf, pipeline = np.load(fresh, mmap_mode="r+"), pipeline_of()
     over = _drawing_over(pipeline)
-    with bar("drawing over", len(drawn), "pictures") as advance:
+    with show_progress("drawing over", len(drawn), "pictures") as advance:
         advance(start)
         for first in range(start, len(drawn), BATCH * VIEWS):
             last = min(first + BATCH * VIEWS, len(drawn))
@@ -73,7 +73,7 @@ def touched(
             shelf[worn] = _worn(pipeline, drawn[worn], generator)
             shelf[again] = over(drawn[again], [kin_at(seed, int(i)) for i in again], generator)
             shelf.flush()
-            write(done, str(last).encode())
+            write_file(done, str(last).encode())
             advance(last - first)
     fresh.replace(path)
     done.unlink()

@@ -1,4 +1,4 @@
-"""The one way out for a client built on requests: a timeout on every request, one answer kept, nothing sent twice."""
+"""Send the requests of a client that uses requests: each with a timeout, none twice, the last answer kept."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from urllib3.exceptions import NewConnectionError
 from tasks.publishers.base import Timeout
 from tasks.publishers.loopback import check_loopback
 
-NOT_SENT = (5, 6, 7)  # curl: no proxy found, no host found, no connection made
+NOT_SENT_CURL_CODES = (5, 6, 7)  # no proxy found, no host found, no connection made
 
 
-class Wire(HTTPAdapter):
-    """Stands before another adapter. With an address, every request goes there, whatever its own address says."""
+class SingleSendAdapter(HTTPAdapter):
+    """Wraps another adapter. With an address, every request goes there instead of to its own address."""
 
-    def __init__(self, make: Callable[[], HTTPAdapter], timeout: Timeout, address: str = "") -> None:
+    def __init__(self, new_adapter: Callable[[], HTTPAdapter], timeout: Timeout, address: str = "") -> None:
         super().__init__(max_retries=0)
         self.answer: Response | None = None
-        self.trouble: BaseException | None = None
-        self._make = make
-        self._inner = make()
+        self.error: BaseException | None = None
+        self._new_adapter = new_adapter
+        self._inner = new_adapter()
         self._timeout = timeout
         self._address = check_loopback(address) if address else ""
 
-    def carry(self, *sessions: Session) -> None:
-        """Be the only way out of these sessions, whatever they were given before."""
+    def mount_on(self, *sessions: Session) -> None:
+        """Become the only adapter of these sessions."""
         for session in sessions:
             session.adapters.clear()
             session.mount("https://", self)
@@ -38,13 +38,13 @@ class Wire(HTTPAdapter):
             session.max_redirects = 0  # a redirect would send a commit a second time
             session.trust_env = session.trust_env and not self._address
 
-    def renew(self) -> None:
-        """Start with a new connection. An old one that turns out to be closed is a reason for some to send again."""
-        old, self._inner = self._inner, self._make()
+    def reconnect(self) -> None:
+        """Open a new connection. On an old one that is closed, some libraries send again."""
+        old, self._inner = self._inner, self._new_adapter()
         old.close()
 
-    def forget(self) -> None:
-        self.answer = self.trouble = None
+    def reset(self) -> None:
+        self.answer = self.error = None
 
     def send(
         self,
@@ -55,10 +55,10 @@ class Wire(HTTPAdapter):
         cert: Any = None,
         proxies: Any = None,
     ) -> Response:
-        self.forget()
+        self.reset()
         try:
             answer = self._inner.send(
-                self._addressed(request),
+                self._redirect_request(request),
                 stream,
                 timeout or self._timeout,
                 verify,
@@ -66,9 +66,9 @@ class Wire(HTTPAdapter):
                 {} if self._address else proxies,
             )
             if not stream:
-                _ = answer.content  # read here, so that an answer that is torn counts as none
+                _ = answer.content  # read here, so that a torn answer counts as no answer
         except Exception as error:
-            self.trouble = error
+            self.error = error
             raise
         self.answer = answer
         return answer
@@ -77,29 +77,29 @@ class Wire(HTTPAdapter):
         self._inner.close()
         super().close()
 
-    def _addressed(self, request: PreparedRequest) -> PreparedRequest:
+    def _redirect_request(self, request: PreparedRequest) -> PreparedRequest:
         if not self._address:
             return request
-        moved = request.copy()
-        there, asked = urlsplit(self._address), urlsplit(str(request.url))
-        moved.url = urlunsplit((there.scheme, there.netloc, asked.path, asked.query, ""))
-        return moved
+        redirected = request.copy()
+        target, original = urlsplit(self._address), urlsplit(str(request.url))
+        redirected.url = urlunsplit((target.scheme, target.netloc, original.path, original.query, ""))
+        return redirected
 
 
-def never_sent(error: BaseException | None) -> bool:
-    """Whether it is certain that no byte of the request left: only then may a commit that failed count as not made."""
+def was_never_sent(error: BaseException | None) -> bool:
+    """Tell whether certainly no byte of the request was sent: only then may a failed commit count as not made."""
     return any(
-        isinstance(each, (ConnectTimeout, NewConnectionError)) or getattr(each, "code", None) in NOT_SENT
-        for each in _causes(error)
+        isinstance(cause, (ConnectTimeout, NewConnectionError)) or getattr(cause, "code", None) in NOT_SENT_CURL_CODES
+        for cause in _error_causes(error)
     )
 
 
-def _causes(error: BaseException | None, depth: int = 8) -> Iterator[BaseException]:
-    """The error and what it stands for: requests wraps urllib3's in its arguments, curl's are chained."""
+def _error_causes(error: BaseException | None, depth: int = 8) -> Iterator[BaseException]:
+    """List the error and its causes: requests wraps urllib3's errors in its arguments, curl's are chained."""
     if error is None or depth == 0:
         return
     yield error
-    for each in (getattr(error, "reason", None), *error.args[:1]):
-        if isinstance(each, BaseException):
-            yield from _causes(each, depth - 1)
-    yield from _causes(error.__cause__, depth - 1)
+    for inner in (getattr(error, "reason", None), *error.args[:1]):
+        if isinstance(inner, BaseException):
+            yield from _error_causes(inner, depth - 1)
+    yield from _error_causes(error.__cause__, depth - 1)

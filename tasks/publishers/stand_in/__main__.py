@@ -1,4 +1,4 @@
-"""`python -m tasks.publishers.stand_in FOLDER`: a stand-in in a process of its own, until it is interrupted."""
+"""Run a stand-in in its own process until it is interrupted: `python -m tasks.publishers.stand_in FOLDER`."""
 
 import sys
 import threading

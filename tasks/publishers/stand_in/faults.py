@@ -1,4 +1,4 @@
-"""Ways for an answer to go wrong, on command."""
+"""Make answers go wrong, on command."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ FaultKind = Literal[
     "drop", "408", "429", "500", "empty", "object", "html", "truncated", "slow", "challenge", "login", "feedback"
 ]
 FAULTS: tuple[str, ...] = get_args(FaultKind)
-HTML = b"<!DOCTYPE html><html><body><h1>Sorry, something went wrong.</h1></body></html>"
+ERROR_PAGE = b"<!DOCTYPE html><html><body><h1>Sorry, something went wrong.</h1></body></html>"
 
 
 @dataclass(frozen=True)
 class Fault:
-    """What happens to a request at an endpoint, instead of what it asks for."""
+    """A fault that a request to an endpoint meets."""
 
     endpoint: str
     kind: FaultKind
     accepts: bool = False
-    """Whether what was asked for is done all the same, before the answer goes wrong."""
+    """True if the request is carried out all the same, before the answer goes wrong."""
     times: int | None = 1
-    """How often it happens; None is always."""
+    """How often it happens; None means always."""
     seconds: float = 30.0
-    """How long a slow answer takes."""
+    """The duration of a slow answer."""
     after: int = 0
-    """So many requests go well first."""
+    """The number of requests that succeed first."""
 
     def __post_init__(self) -> None:
         if self.kind not in FAULTS:
@@ -37,7 +37,7 @@ class Fault:
 
 @dataclass(frozen=True)
 class Answer:
-    """What is sent back: a status and a body."""
+    """An answer to send back: its status, body and headers."""
 
     status: int
     body: bytes
@@ -50,39 +50,39 @@ class Faults:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._known: list[Fault] = []
+        self._active: list[Fault] = []
 
-    def add(self, fault: Fault) -> None:
+    def add_fault(self, fault: Fault) -> None:
         with self._lock:
-            self._known.append(fault)
+            self._active.append(fault)
 
-    def clear(self) -> None:
+    def clear_faults(self) -> None:
         with self._lock:
-            self._known.clear()
+            self._active.clear()
 
-    def take(self, endpoint: str) -> Fault | None:
-        """The fault that this request meets, which is then used up by one."""
+    def take_fault(self, endpoint: str) -> Fault | None:
+        """Return the fault that a request to the endpoint meets, and reduce its count by one."""
         with self._lock:
-            for place, fault in enumerate(self._known):
+            for index, fault in enumerate(self._active):
                 if fault.endpoint not in (endpoint, "*"):
                     continue
                 if fault.after:
-                    self._known[place] = replace(fault, after=fault.after - 1)
+                    self._active[index] = replace(fault, after=fault.after - 1)
                     return None
                 if fault.times is not None:
-                    left = fault.times - 1
-                    self._known[place : place + 1] = [replace(fault, times=left)] if left else []
+                    remaining = fault.times - 1
+                    self._active[index : index + 1] = [replace(fault, times=remaining)] if remaining else []
                 return fault
         return None
 
 
-PHONE = {
+APP_FAULTS = {
     "408": (408, b""),
     "429": (429, b'{"message":"Please wait a few minutes before you try again.","status":"fail"}'),
-    "500": (500, HTML),
+    "500": (500, ERROR_PAGE),
     "empty": (200, b""),
     "object": (200, b"{}"),
-    "html": (200, HTML),
+    "html": (200, ERROR_PAGE),
     "challenge": (
         400,
         b'{"message":"challenge_required","challenge":{"url":"https://i.instagram.com/challenge/1/a/",'
@@ -95,7 +95,7 @@ PHONE = {
         b'"feedback_message":"We restrict certain activity to protect our community.","status":"fail"}',
     ),
 }
-GRAPH = PHONE | {
+GRAPH_FAULTS = APP_FAULTS | {
     "429": (429, b'{"error":{"message":"Application request limit reached","code":4}}'),
     "500": (500, b'{"error":{"message":"An unknown error has occurred.","code":1,"is_transient":true}}'),
     "challenge": (400, b'{"error":{"message":"The user is checkpointed.","code":190,"error_subcode":459}}'),
@@ -107,7 +107,7 @@ GRAPH = PHONE | {
 }
 
 
-def wrong(kind: str, graph: bool) -> Answer:
-    """The answer of a fault that has one of its own."""
-    status, body = (GRAPH if graph else PHONE)[kind]
-    return Answer(status, body, kind="text/html" if body == HTML else "application/json; charset=utf-8")
+def fault_answer(kind: str, graph: bool) -> Answer:
+    """Return the answer of a fault that has its own."""
+    status, body = (GRAPH_FAULTS if graph else APP_FAULTS)[kind]
+    return Answer(status, body, kind="text/html" if body == ERROR_PAGE else "application/json; charset=utf-8")

@@ -1,4 +1,4 @@
-"""How the app logs in, as instagrapi does it: device, key, password, and a two-factor code where the account has one."""
+"""Serve the app's login, as instagrapi does it: device, key, password, and a two-factor code if the account has one."""
 
 from __future__ import annotations
 
@@ -15,84 +15,84 @@ from tasks.publishers.stand_in.faults import Answer
 from tasks.publishers.stand_in.request import Endpoint, Request, as_json
 from tasks.publishers.stand_in.state import Account, State
 
-OK = {"status": "ok"}
+OK_STATUS = {"status": "ok"}
 KEY_ID = 41
-WINDOW = 30  # seconds that a two-factor code is good for; its neighbours are taken as well
+CODE_SECONDS = 30  # validity of a two-factor code; the codes before and after are accepted as well
 
 
-def _device(state: State, request: Request) -> Answer:
-    return as_json(200, {"data": {"xfb_usdid_registration": {"success": True}}, **OK})
+def _register_device(state: State, request: Request) -> Answer:
+    return as_json(200, {"data": {"xfb_usdid_registration": {"success": True}}, **OK_STATUS})
 
 
-def _keystore(state: State, request: Request) -> Answer:
-    return as_json(200, {"challenge_nonce": "nonce", "key_nonce": "nonce", **OK})
+def _create_keystore(state: State, request: Request) -> Answer:
+    return as_json(200, {"challenge_nonce": "nonce", "key_nonce": "nonce", **OK_STATUS})
 
 
-def _key(state: State, request: Request) -> Answer:
-    public = base64.b64encode(_rsa().public_key().export_key()).decode()
+def _send_public_key(state: State, request: Request) -> Answer:
+    public = base64.b64encode(_server_key().public_key().export_key()).decode()
     names = ("ig-set-password-encryption-key-id", "ig-set-password-encryption-pub-key")
-    return as_json(200, OK, tuple(zip(names, (str(KEY_ID), public), strict=True)))
+    return as_json(200, OK_STATUS, tuple(zip(names, (str(KEY_ID), public), strict=True)))
 
 
-def _homepage(state: State, request: Request) -> Answer:
-    told = {"key": "CAA_ACCOUNT_ACCESS_CONTEXT:aac", "initial": "access-context"}
-    return as_json(200, {"layout": {"bloks_payload": {"data": [{"data": told}]}}, **OK})
+def _send_home_page(state: State, request: Request) -> Answer:
+    context = {"key": "CAA_ACCOUNT_ACCESS_CONTEXT:aac", "initial": "access-context"}
+    return as_json(200, {"layout": {"bloks_payload": {"data": [{"data": context}]}}, **OK_STATUS})
 
 
-def _fine(state: State, request: Request) -> Answer:
-    return as_json(200, OK)
+def _answer_ok(state: State, request: Request) -> Answer:
+    return as_json(200, OK_STATUS)
 
 
 def _send_login(state: State, request: Request) -> Answer:
-    told = _params(request)["client_input_params"]
-    account = state.accounts.get(str(told["contact_point"]))
-    if account is None or not account.password or _decrypted(str(told["password"])) != account.password:
-        return as_json(200, {"layout": {"bloks_payload": {"action": "(dialog)"}}, **OK})
+    params = _request_params(request)["client_input_params"]
+    account = state.accounts.get(str(params["contact_point"]))
+    if account is None or not account.password or _decrypt_password(str(params["password"])) != account.password:
+        return as_json(200, {"layout": {"bloks_payload": {"action": "(dialog)"}}, **OK_STATUS})
     if account.totp:
         context = base64.b64encode(account.name.encode()).decode()
-        return as_json(200, {"two_step_verification_context": context, "layout": {"bloks_payload": {}}, **OK})
-    return _opened(state, account)
+        return as_json(200, {"two_step_verification_context": context, "layout": {"bloks_payload": {}}, **OK_STATUS})
+    return _session_answer(state, account)
 
 
 def _verify_code(state: State, request: Request) -> Answer:
-    told = _params(request)
-    name = base64.b64decode(told["server_params"]["two_step_verification_context"]).decode()
-    account, code = state.accounts[name], str(told["client_input_params"]["code"])
-    now = int(time.time()) // WINDOW
-    if not any(hmac.compare_digest(code, _code(account.totp, now + step)) for step in (-1, 0, 1)):
+    params = _request_params(request)
+    name = base64.b64decode(params["server_params"]["two_step_verification_context"]).decode()
+    account, code = state.accounts[name], str(params["client_input_params"]["code"])
+    now = int(time.time()) // CODE_SECONDS
+    if not any(hmac.compare_digest(code, _two_factor_code(account.totp, now + step)) for step in (-1, 0, 1)):
         return as_json(400, {"message": "That code isn't valid.", "error_type": "invalid_code", "status": "fail"})
-    return _opened(state, account)
+    return _session_answer(state, account)
 
 
-def _opened(state: State, account: Account) -> Answer:
-    """The answer that carries a session, wrapped the way the app gets it."""
-    told = {"ds_user_id": account.user_id, "sessionid": state.open_session(account)}
-    bearer = "Bearer IGT:2:" + base64.b64encode(json.dumps(told).encode()).decode()
-    user = json.dumps({"logged_in_user": {"pk": account.user_id, "username": account.name}, **OK})
+def _session_answer(state: State, account: Account) -> Answer:
+    """Return the answer with a new session, wrapped as the app expects it."""
+    session = {"ds_user_id": account.user_id, "sessionid": state.open_session(account)}
+    bearer = "Bearer IGT:2:" + base64.b64encode(json.dumps(session).encode()).decode()
+    user = json.dumps({"logged_in_user": {"pk": account.user_id, "username": account.name}, **OK_STATUS})
     inner = json.dumps({"login_response": user, "headers": json.dumps({"IG-Set-Authorization": bearer}), "cookies": ""})
-    return as_json(200, {"layout": {"bloks_payload": {"action": f"(login {json.dumps(inner)})"}}, **OK})
+    return as_json(200, {"layout": {"bloks_payload": {"action": f"(login {json.dumps(inner)})"}}, **OK_STATUS})
 
 
-def _params(request: Request) -> dict[str, Any]:
-    return dict(json.loads(request.form()["params"]))
+def _request_params(request: Request) -> dict[str, Any]:
+    return dict(json.loads(request.form_fields()["params"]))
 
 
 @functools.cache
-def _rsa() -> Any:
+def _server_key() -> Any:
     from Cryptodome.PublicKey import RSA
 
-    return RSA.generate(1024)  # as good as a stand-in needs, and quickly made
+    return RSA.generate(1024)  # small: enough for a stand-in, and quick to make
 
 
-def _decrypted(sealed: str) -> str:
-    """The password, as the app seals it: a fresh AES key under the server's RSA key."""
+def _decrypt_password(sealed: str) -> str:
+    """Decrypt a password as the app encrypts it: with a new AES key, which is encrypted with the server's RSA key."""
     from Cryptodome.Cipher import AES, PKCS1_v1_5
 
     try:
         _, _, stamp, coded = sealed.split(":", 3)
         data = base64.b64decode(coded)
         length = struct.unpack("<H", data[14:16])[0]
-        key = PKCS1_v1_5.new(_rsa()).decrypt(data[16 : 16 + length], b"")
+        key = PKCS1_v1_5.new(_server_key()).decrypt(data[16 : 16 + length], b"")
         cipher = AES.new(key, AES.MODE_GCM, data[2:14])
         cipher.update(stamp.encode())
         tag, text = data[16 + length : 32 + length], data[32 + length :]
@@ -101,8 +101,8 @@ def _decrypted(sealed: str) -> str:
         return ""
 
 
-def _code(seed: str, step: int) -> str:
-    """The two-factor code of a window of time (RFC 6238)."""
+def _two_factor_code(seed: str, step: int) -> str:
+    """Return the two-factor code of a time step (RFC 6238)."""
     key = base64.b32decode(seed + "=" * (-len(seed) % 8), casefold=True)
     digest = hmac.digest(key, struct.pack(">Q", step), hashlib.sha1)
     start = digest[-1] & 15
@@ -112,12 +112,12 @@ def _code(seed: str, step: int) -> str:
 
 BLOKS = r"/api/v1/bloks/async_action/com\.bloks\.www\."
 ENDPOINTS = (
-    Endpoint("login device", "POST", r"/graphql_www", _device),
-    Endpoint("login device", "POST", r"/api/v1/attestation/create_android_keystore/", _keystore),
-    Endpoint("login key", "GET", r"/api/v1/qe/sync/", _key),
-    Endpoint("login home", "POST", BLOKS + r"bloks\.caa\.login\.process_client_data_and_redirect/", _homepage),
+    Endpoint("login device", "POST", r"/graphql_www", _register_device),
+    Endpoint("login device", "POST", r"/api/v1/attestation/create_android_keystore/", _create_keystore),
+    Endpoint("login key", "GET", r"/api/v1/qe/sync/", _send_public_key),
+    Endpoint("login home", "POST", BLOKS + r"bloks\.caa\.login\.process_client_data_and_redirect/", _send_home_page),
     Endpoint("login", "POST", BLOKS + r"bloks\.caa\.login\.async\.send_login_request/", _send_login),
     Endpoint("login code", "POST", BLOKS + r"two_step_verification\.verify_code\.async/", _verify_code),
-    Endpoint("login step", "POST", r"/api/v1/bloks/(async_action|apps)/[\w.]+/", _fine),
-    Endpoint("login after", "POST", r"/api/v1/feed/(reels_tray|timeline)/", _fine),
+    Endpoint("login step", "POST", r"/api/v1/bloks/(async_action|apps)/[\w.]+/", _answer_ok),
+    Endpoint("login after", "POST", r"/api/v1/feed/(reels_tray|timeline)/", _answer_ok),
 )

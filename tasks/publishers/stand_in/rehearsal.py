@@ -1,4 +1,4 @@
-"""A publisher that believes itself on Instagram, for a rehearsal of the whole way."""
+"""Connect a real publisher with a stand-in, to rehearse a whole publication."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from tasks.publishers.stand_in.state import Account
 
 
 @contextmanager
-def rehearsal(
+def open_rehearsal(
     folder: Path, account: str, through: Literal["instagram", "graph"] = "instagram"
 ) -> Iterator[tuple[Publisher, StandIn]]:
-    """A stand-in that keeps what is published in `folder`, and a publisher on its way to it.
+    """Start a stand-in that saves what is published in `folder`, and a publisher that is connected to it.
 
-    Sessions and tokens are made up and lie in that folder too: an account's own are neither read nor touched.
+    Sessions and tokens are made up and stored in that folder too: an account's real ones are neither read nor changed.
     """
-    known = Account(account, token="rehearsal-" + secrets.token_hex(8))
-    with StandIn([known], folder) as server:
-        yield _publisher(server, folder, known, through), server
+    stand_in_account = Account(account, token="rehearsal-" + secrets.token_hex(8))
+    with StandIn([stand_in_account], folder) as server:
+        yield _publisher_for(server, folder, stand_in_account, through), server
 
 
-def _publisher(server: StandIn, folder: Path, account: Account, through: str) -> Publisher:
+def _publisher_for(server: StandIn, folder: Path, account: Account, through: str) -> Publisher:
     if through == "graph":
-        from tasks.publishers.graph.picture_hosting import Bucket, Keys
+        from tasks.publishers.graph.picture_hosting import Bucket, S3Credentials
         from tasks.publishers.graph.publisher import Graph
 
-        storage = Bucket(server.address, "rehearsal", Keys("rehearsal", "rehearsal"))
+        storage = Bucket(server.address, "rehearsal", S3Credentials("rehearsal", "rehearsal"))
         return Graph(account.name, account.user_id, account.token, storage, api=f"{server.address}/v25.0", poll=0.1)
     from tasks.publishers.instagram.publisher import Instagram
-    from tasks.publishers.instagram.session import save, session_file
+    from tasks.publishers.instagram.session import save_session, session_file
 
-    save(session_file(folder, account.name), server.session(account.name))
-    return Instagram(folder, account.name, address=server.address, breath=0)
+    save_session(session_file(folder, account.name), server.new_session(account.name))
+    return Instagram(folder, account.name, address=server.address, request_pause=0)

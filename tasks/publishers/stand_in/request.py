@@ -1,4 +1,4 @@
-"""A request as the stand-in's endpoints see it."""
+"""Define the requests and endpoints of the stand-in."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ class Request:
     base: str
     """The server's own address."""
     parts: Mapping[str, str] = field(default_factory=dict)
-    """What the endpoint's pattern found in the path."""
+    """The named groups of the endpoint's pattern in the path."""
     fetched: bytes | None = None
-    """The picture at the address that a container is to be made of."""
+    """The picture for a new container, fetched from its address."""
 
-    def form(self) -> dict[str, str]:
+    def form_fields(self) -> dict[str, str]:
         return dict(parse_qsl(self.body.decode(errors="replace"), keep_blank_values=True))
 
-    def signed(self) -> dict[str, Any]:
-        """The JSON inside a body that the app has signed."""
+    def signed_object(self) -> dict[str, Any]:
+        """Return the JSON object inside a body that the app has signed."""
         text = parse_qs(self.body.decode(errors="replace")).get("signed_body", [""])[0]
-        found = json.loads(text.partition(".")[2] or "{}")
-        return found if isinstance(found, dict) else {}
+        content = json.loads(text.partition(".")[2] or "{}")
+        return content if isinstance(content, dict) else {}
 
 
 @dataclass(frozen=True)
 class Endpoint:
-    """A name to speak of it, the method and pattern it answers to, and what it does."""
+    """An endpoint: its name in faults and journal, its method and path pattern, and the function that serves it."""
 
     name: str
     method: str

@@ -1,4 +1,4 @@
-"""The stand-in's server: on this machine only, a thread a request, a journal of what came, faults on command."""
+"""Run the stand-in's server: on this machine only, with a thread for each request, a journal, and faults on command."""
 
 from __future__ import annotations
 
@@ -16,45 +16,45 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from tasks.publishers.stand_in import graph_api, instagram_app, instagram_login
-from tasks.publishers.stand_in.faults import Answer, Fault, Faults, wrong
+from tasks.publishers.stand_in.faults import Answer, Fault, Faults, fault_answer
 from tasks.publishers.stand_in.request import Endpoint, Request, as_json
 from tasks.publishers.stand_in.state import Account, Medium, State
 
 HOST = "127.0.0.1"
 ENDPOINTS = (*instagram_app.ENDPOINTS, *instagram_login.ENDPOINTS, *graph_api.ENDPOINTS)
-MOST_BYTES = 64_000_000
-LATE = ("drop", "slow", "truncated")  # faults that have no answer of their own
+MAX_BODY_BYTES = 64_000_000
+LATE_FAULTS = ("drop", "slow", "truncated")  # faults without an answer of their own
 
 
 @dataclass(frozen=True)
-class Entry:
-    """A line of the journal: sizes and names, and nothing of what was sent."""
+class JournalEntry:
+    """A line of the journal: sizes and names, nothing of the content."""
 
     endpoint: str
     method: str
     path: str
     received: int
     status: int
-    """0 where no answer went back."""
+    """0 if no answer was sent."""
     fault: str = ""
     accepted: bool = True
 
 
 class StandIn:
-    """`with StandIn() as server:` and clients can publish to `server.address`.
+    """A server for `with StandIn() as server:`, to which clients can publish at `server.address`.
 
-    With a folder, what was published outlives the server: another one of the same folder goes on from there.
+    With a folder, the posts are saved: another server with the same folder continues from there.
     """
 
     def __init__(self, accounts: Sequence[Account] = (Account(),), folder: Path | None = None, port: int = 0) -> None:
-        self.state = State({each.name: each for each in accounts}, folder)
-        self.state.load()
+        self.state = State({account.name: account for account in accounts}, folder)
+        self.state.load_state()
         self.faults = Faults()
-        self.journal: list[Entry] = []
+        self.journal: list[JournalEntry] = []
         self.endpoints: tuple[Endpoint, ...] = ENDPOINTS
         self.lock = threading.RLock()
         self.stopping = threading.Event()
-        self._server = _Server((HOST, port), _Handler)
+        self._server = _StandInServer((HOST, port), _Handler)
         self._server.stand_in = self
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.005,), daemon=True)
 
@@ -67,20 +67,20 @@ class StandIn:
         with self.lock:
             return list(self.state.published)
 
-    def commits(self) -> int:
-        """How many commits came, answered or not, accepted or not."""
+    def count_commits(self) -> int:
+        """Count the commits that arrived, answered or not, accepted or not."""
         with self.lock:
-            return sum(each.endpoint in instagram_app.COMMITS for each in self.journal)
+            return sum(entry.endpoint in instagram_app.COMMIT_ENDPOINTS for entry in self.journal)
 
-    def fail(self, endpoint: str, kind: Any, **more: Any) -> None:
-        """Let an endpoint go wrong; see `Fault`."""
-        self.faults.add(Fault(endpoint, kind, **more))
+    def add_fault(self, endpoint: str, kind: Any, **more: Any) -> None:
+        """Add a fault to an endpoint; see `Fault`."""
+        self.faults.add_fault(Fault(endpoint, kind, **more))
 
-    def session(self, account: str) -> dict[str, Any]:
-        """A session as a login would leave it, to rehearse without one."""
+    def new_session(self, account: str) -> dict[str, Any]:
+        """Return the settings of a new session as a login would, for rehearsals without a login."""
         with self.lock:
-            known = self.state.accounts[account]
-            return {"authorization_data": {"ds_user_id": known.user_id, "sessionid": self.state.open_session(known)}}
+            owner = self.state.accounts[account]
+            return {"authorization_data": {"ds_user_id": owner.user_id, "sessionid": self.state.open_session(owner)}}
 
     def start(self) -> StandIn:
         self._thread.start()
@@ -100,60 +100,60 @@ class StandIn:
     ) -> None:
         self.stop()
 
-    def answer(self, request: Request) -> tuple[Answer | None, Fault | None, Endpoint | None]:
-        """What to send back; no answer where the connection is to be dropped."""
-        found = _endpoint(self.endpoints, request)
-        if found is None:
+    def answer_request(self, request: Request) -> tuple[Answer | None, Fault | None, Endpoint | None]:
+        """Return the answer to send, with the fault and the endpoint; no answer if the connection is to be dropped."""
+        match = _find_endpoint(self.endpoints, request)
+        if match is None:
             return as_json(404, {"message": "no such endpoint", "status": "fail"}), None, None
-        endpoint, parts = found
-        fault = self.faults.take(endpoint.name)
+        endpoint, parts = match
+        fault = self.faults.take_fault(endpoint.name)
         answer = None
         if fault is None or fault.accepts:
-            answer = self._serve(endpoint, replace(request, parts=parts))
+            answer = self._serve_endpoint(endpoint, replace(request, parts=parts))
         if fault is None:
             return answer, None, endpoint
-        if fault.kind in LATE:
+        if fault.kind in LATE_FAULTS:
             return answer or as_json(200, {"status": "ok"}), fault, endpoint
-        return wrong(fault.kind, endpoint.graph), fault, endpoint
+        return fault_answer(fault.kind, endpoint.graph), fault, endpoint
 
-    def _serve(self, endpoint: Endpoint, request: Request) -> Answer:
-        if endpoint.name == "container":  # fetched before the lock is taken, since it may lie on this very server
-            request = replace(request, fetched=graph_api.fetched(request.form().get("image_url", "")))
+    def _serve_endpoint(self, endpoint: Endpoint, request: Request) -> Answer:
+        if endpoint.name == "container":  # fetched before the lock is taken, since this server itself may hold it
+            request = replace(request, fetched=graph_api.fetch_picture(request.form_fields().get("image_url", "")))
         with self.lock:
             answer = endpoint.serve(self.state, request)
             if request.method != "GET":
-                self.state.save()
+                self.state.save_state()
             return answer
 
-    def note(self, request: Request, endpoint: str, status: int, fault: Fault | None) -> None:
+    def record_request(self, request: Request, endpoint: str, status: int, fault: Fault | None) -> None:
         accepted = fault is None or fault.accepts
         with self.lock:
             kind = fault.kind if fault else ""
             path = request.path
-            self.journal.append(Entry(endpoint, request.method, path, len(request.body), status, kind, accepted))
+            self.journal.append(JournalEntry(endpoint, request.method, path, len(request.body), status, kind, accepted))
 
-    def control(self, request: Request) -> Answer:
-        """What a rehearsal in another process asks and commands."""
-        told = json.loads(request.body or b"{}")
+    def handle_control(self, request: Request) -> Answer:
+        """Carry out a command or a query of a rehearsal in another process."""
+        command = json.loads(request.body or b"{}")
         with self.lock:
             if request.path == "/_/faults" and request.method == "POST":
-                self.faults.add(Fault(**told))
+                self.faults.add_fault(Fault(**command))
             elif request.path == "/_/faults" and request.method == "DELETE":
-                self.faults.clear()
+                self.faults.clear_faults()
             elif request.path == "/_/clock" and request.method == "POST":
-                self.state.skew = float(told["skew"])
+                self.state.skew = float(command["skew"])
             elif request.path == "/_/session" and request.method == "POST":
-                return as_json(200, self.session(told["account"]))
+                return as_json(200, self.new_session(command["account"]))
             elif request.path == "/_/published":
-                return as_json(200, {"published": [asdict(each) for each in self.state.published]})
+                return as_json(200, {"published": [asdict(medium) for medium in self.state.published]})
             elif request.path == "/_/journal":
-                return as_json(200, {"journal": [asdict(each) for each in self.journal]})
+                return as_json(200, {"journal": [asdict(entry) for entry in self.journal]})
             else:
                 return as_json(404, {"message": "no such command"})
         return as_json(200, {"status": "ok"})
 
 
-class _Server(ThreadingHTTPServer):
+class _StandInServer(ThreadingHTTPServer):
     stand_in: StandIn
     daemon_threads = True
     request_queue_size = 128
@@ -161,35 +161,35 @@ class _Server(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    server: _Server
+    server: _StandInServer
     timeout = 60
-    disable_nagle_algorithm = True  # head and body of an answer are sent apart, and would wait for each other
+    disable_nagle_algorithm = True  # head and body of an answer are sent separately, and would wait for each other
 
-    def _handle(self) -> None:
+    def _handle_request(self) -> None:
         stand_in = self.server.stand_in
-        request = self._read(stand_in)
+        request = self._read_request(stand_in)
         if request is None:
             return
         if request.path.startswith("/_/"):
-            self._send(_safely(lambda: stand_in.control(request)))
+            self._send_answer(_control_answer(lambda: stand_in.handle_control(request)))
             return
-        answer, fault, endpoint = stand_in.answer(request)
+        answer, fault, endpoint = stand_in.answer_request(request)
         name = endpoint.name if endpoint else "unknown"
         silent = fault is not None and fault.kind == "drop"
         if fault is not None and fault.kind == "slow":
             stand_in.stopping.wait(fault.seconds)
             silent = not fault.accepts
-        stand_in.note(request, name, 0 if silent or answer is None else answer.status, fault)
+        stand_in.record_request(request, name, 0 if silent or answer is None else answer.status, fault)
         if silent or answer is None:
             self._hang_up()
         else:
-            self._send(answer, torn=fault is not None and fault.kind == "truncated")
+            self._send_answer(answer, torn=fault is not None and fault.kind == "truncated")
 
-    do_GET = do_POST = do_PUT = do_DELETE = _handle  # noqa: N815
+    do_GET = do_POST = do_PUT = do_DELETE = _handle_request  # noqa: N815
 
-    def _read(self, stand_in: StandIn) -> Request | None:
+    def _read_request(self, stand_in: StandIn) -> Request | None:
         length = int(self.headers.get("Content-Length") or 0)
-        if length > MOST_BYTES:
+        if length > MAX_BODY_BYTES:
             self._hang_up()
             return None
         body = self.rfile.read(length)
@@ -200,7 +200,7 @@ class _Handler(BaseHTTPRequestHandler):
         headers: Mapping[str, str] = {name.lower(): value for name, value in self.headers.items()}
         return Request(self.command, parts.path, dict(parse_qsl(parts.query)), headers, body, stand_in.address)
 
-    def _send(self, answer: Answer, torn: bool = False) -> None:
+    def _send_answer(self, answer: Answer, torn: bool = False) -> None:
         try:
             self.send_response(answer.status)
             for name, value in answer.headers:
@@ -222,21 +222,21 @@ class _Handler(BaseHTTPRequestHandler):
             self.connection.shutdown(socket.SHUT_RDWR)
 
     def date_time_string(self, timestamp: float | None = None) -> str:
-        return super().date_time_string(self.server.stand_in.state.now() if timestamp is None else timestamp)
+        return super().date_time_string(self.server.stand_in.state.current_time() if timestamp is None else timestamp)
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Nothing: requests hold secrets, and the journal has what is worth keeping."""
+        """Log nothing: requests hold secrets, and the journal has what matters."""
 
 
-def _endpoint(known: Sequence[Endpoint], request: Request) -> tuple[Endpoint, dict[str, str]] | None:
-    for each in known:
-        found = re.fullmatch(each.pattern, request.path) if each.method == request.method else None
-        if found:
-            return each, {key: value for key, value in found.groupdict().items() if value is not None}
+def _find_endpoint(endpoints: Sequence[Endpoint], request: Request) -> tuple[Endpoint, dict[str, str]] | None:
+    for endpoint in endpoints:
+        match = re.fullmatch(endpoint.pattern, request.path) if endpoint.method == request.method else None
+        if match:
+            return endpoint, {key: value for key, value in match.groupdict().items() if value is not None}
     return None
 
 
-def _safely(ask: Any) -> Answer:
+def _control_answer(ask: Any) -> Answer:
     try:
         return ask()
     except (TypeError, ValueError, KeyError) as error:

@@ -1,4 +1,4 @@
-"""What the stand-in knows: accounts, pictures it was sent, and what was published. In memory, and in a folder if given."""
+"""Hold the stand-in's state: accounts, uploaded pictures and posts, in memory, and in a folder if one is given."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from models.system.files import write
+from models.system.files import write_file
 
-LIMIT = 100  # posts a day through the official API
+MAX_DAILY_POSTS = 100  # through the official API
 
 
 @dataclass(frozen=True)
 class Account:
-    """Somebody who may publish here."""
+    """An account that may publish."""
 
     name: str = "rehearsal"
     user_id: str = "4100000001"
@@ -28,7 +28,7 @@ class Account:
 
 @dataclass
 class Upload:
-    """A picture that was sent and belongs to no post yet."""
+    """An uploaded picture that belongs to no post yet."""
 
     sha256: str
     size: int
@@ -54,7 +54,7 @@ class Medium:
 
 @dataclass
 class Container:
-    """A post of the official API on its way."""
+    """A post of the official API before it is published."""
 
     id: str
     account: str
@@ -70,16 +70,16 @@ class Container:
 
 @dataclass
 class State:
-    """Everything, and how to keep it."""
+    """All data of a stand-in, with its methods to save and load."""
 
     accounts: dict[str, Account]
     folder: Path | None = None
     echo: bool = True
-    """Whether the feed shows the upload id of a post."""
+    """True if the feed shows the upload id of a post."""
     skew: float = 0.0
     """Seconds by which this server's clock is ahead."""
     used: int = 0
-    """Posts of the last day, as the official API counts them, besides those published here."""
+    """Posts of the last day, as the official API counts them, in addition to those published here."""
     published: list[Medium] = field(default_factory=list)
     uploads: dict[str, Upload] = field(default_factory=dict)
     containers: dict[str, Container] = field(default_factory=dict)
@@ -88,48 +88,50 @@ class State:
     """Account by the hash of its session, so that no file holds one."""
     blobs: dict[str, bytes] = field(default_factory=dict)
     files: dict[str, str] = field(default_factory=dict)
-    """Hash of what was put into the storage, by path."""
+    """Hash of every file in the S3-compatible storage, by path."""
     renewed: dict[str, str] = field(default_factory=dict)
-    """Accounts by the tokens they were given here. The old ones stay good."""
+    """Accounts by their renewed tokens. The old tokens stay valid."""
     count: int = 0
 
-    def now(self) -> float:
+    def current_time(self) -> float:
         return time.time() + self.skew
 
-    def number(self) -> str:
-        """An id that was not given before."""
+    def new_number(self) -> str:
+        """Return a new unique id."""
         self.count += 1
         return str(3_700_000_000_000_000_000 + self.count)
 
-    def keep(self, data: bytes) -> str:
-        """Hold the bytes; they are named by their hash."""
+    def store_picture(self, data: bytes) -> str:
+        """Store the bytes and return their hash, which is their name."""
         name = hashlib.sha256(data).hexdigest()
         if name not in self.blobs:
             self.blobs[name] = data
             if self.folder:
-                write(self.folder / "pictures" / f"{name}.jpg", data)
+                write_file(self.folder / "pictures" / f"{name}.jpg", data)
         return name
 
-    def data(self, name: str) -> bytes | None:
+    def load_picture(self, name: str) -> bytes | None:
         if name not in self.blobs and self.folder and (path := self.folder / "pictures" / f"{name}.jpg").is_file():
             self.blobs[name] = path.read_bytes()
         return self.blobs.get(name)
 
     def open_session(self, account: Account) -> str:
-        """A new session of the account."""
+        """Create a session of the account."""
         session = f"{account.user_id}%3A{secrets.token_hex(12)}%3A7"
-        self.sessions[_hash(session)] = account.name
+        self.sessions[_session_hash(session)] = account.name
         return session
 
-    def whose(self, session: str) -> Account | None:
-        return self.accounts.get(self.sessions.get(_hash(session), ""))
+    def account_of_session(self, session: str) -> Account | None:
+        return self.accounts.get(self.sessions.get(_session_hash(session), ""))
 
-    def by_token(self, token: str) -> Account | None:
+    def account_of_token(self, token: str) -> Account | None:
         name = self.renewed.get(token, "")
-        known = (each for each in self.accounts.values() if token and (each.token == token or each.name == name))
-        return next(known, None)
+        matches = (
+            account for account in self.accounts.values() if token and (account.token == token or account.name == name)
+        )
+        return next(matches, None)
 
-    def publish(
+    def add_medium(
         self,
         account: Account,
         kind: str,
@@ -139,44 +141,50 @@ class State:
         upload_id: str,
         **more: Any,
     ) -> Medium:
-        """Make a post. Another call makes another post."""
-        number = self.number()
+        """Publish a post. Another call publishes another post."""
+        number = self.new_number()
         code = f"S{self.count:010d}"
-        medium = Medium(number, code, account.name, kind, caption, pictures, alts, upload_id, self.now(), **more)
+        medium = Medium(
+            number, code, account.name, kind, caption, pictures, alts, upload_id, self.current_time(), **more
+        )
         self.published.append(medium)
         return medium
 
-    def of(self, account: Account, stories: bool = False) -> list[Medium]:
-        """The account's posts, newest first."""
-        mine = (each for each in self.published if each.account == account.name and (each.kind == "story") == stories)
-        return sorted(mine, key=lambda each: int(each.id), reverse=True)
+    def list_media(self, account: Account, stories: bool = False) -> list[Medium]:
+        """List the account's posts, newest first."""
+        media = (
+            medium
+            for medium in self.published
+            if medium.account == account.name and (medium.kind == "story") == stories
+        )
+        return sorted(media, key=lambda medium: int(medium.id), reverse=True)
 
-    def save(self) -> None:
+    def save_state(self) -> None:
         if self.folder:
             lists = ("published", "uploads", "containers", "labelled", "sessions", "files", "count")
-            kept = {name: _plain(getattr(self, name)) for name in lists}
-            write(self.folder / "state.json", json.dumps(kept, indent=1).encode())
+            values = {name: _to_json_values(getattr(self, name)) for name in lists}
+            write_file(self.folder / "state.json", json.dumps(values, indent=1).encode())
 
-    def load(self) -> None:
-        """Go on from what an earlier server of this folder knew."""
+    def load_state(self) -> None:
+        """Load the state that an earlier server saved in this folder."""
         file = self.folder / "state.json" if self.folder else None
         if not file or not file.exists():
             return
-        kept = json.loads(file.read_text(encoding="utf-8"))
-        self.published = [Medium(**each) for each in kept.pop("published")]
-        self.uploads = {key: Upload(**each) for key, each in kept.pop("uploads").items()}
-        self.containers = {key: Container(**each) for key, each in kept.pop("containers").items()}
-        for name, value in kept.items():
+        values = json.loads(file.read_text(encoding="utf-8"))
+        self.published = [Medium(**fields) for fields in values.pop("published")]
+        self.uploads = {key: Upload(**fields) for key, fields in values.pop("uploads").items()}
+        self.containers = {key: Container(**fields) for key, fields in values.pop("containers").items()}
+        for name, value in values.items():
             setattr(self, name, value)
 
 
-def _plain(value: Any) -> Any:
+def _to_json_values(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _plain(each) for key, each in value.items()}
+        return {key: _to_json_values(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_plain(each) for each in value]
+        return [_to_json_values(item) for item in value]
     return asdict(value) if isinstance(value, (Upload, Medium, Container)) else value
 
 
-def _hash(session: str) -> str:
+def _session_hash(session: str) -> str:
     return hashlib.sha256(session.encode()).hexdigest()

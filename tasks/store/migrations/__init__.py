@@ -16,7 +16,7 @@ class Migration:
     statements: tuple[str, ...]
 
 
-ALL = (
+ALL_MIGRATIONS = (
     Migration(1, "embeddings", m0001_embeddings.STATEMENTS),
     Migration(2, "posts", m0002_posts.STATEMENTS),
     Migration(3, "revisions", m0003_revisions.STATEMENTS),

@@ -64,7 +64,7 @@ def test_a_learned_word_and_a_lora(run: Run, project: Path) -> None:
     from tests.support.tiny import lora
 
     word = embedding.Embedding("<pip>", (torch.ones(2, 32), torch.ones(2, 48)))
-    embedding.write(project / "pip.safetensors", word, {})
+    embedding.write_embedding(project / "pip.safetensors", word, {})
     ink = Path(lora(project, 1).name).name
     shots = {
         tuple(words): run("generate", "<pip> in the forest", *words)

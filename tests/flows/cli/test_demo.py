@@ -14,11 +14,11 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from flows.cli import app, demo_guard
-from flows.cli.demo import demo as run
+from flows.cli.demo import run_demo as run
 from models.system.errors import UserError
 from tasks.posts import post_store, review
-from tasks.posts.post import Content, Post, Shown
-from tasks.settings.settings import load
+from tasks.posts.post import Post, PostContent, PostPicture
+from tasks.settings.settings import load_settings
 from tasks.store.store import Store
 from tests.flows.test_references import COUNT, KEEP, REPOSITORY, write_project
 
@@ -89,7 +89,7 @@ def refused(project: Path) -> str:
     said = f"[^\n]*{re.escape(demo_guard.REMEDY)}"
     before = files(project)
     with pytest.raises(UserError, match=said) as error:
-        next(run(load(project / "settings.toml")))
+        next(run(load_settings(project / "settings.toml")))
     assert files(project) == before
     return str(error.value)
 
@@ -97,7 +97,7 @@ def refused(project: Path) -> str:
 def test_the_persona_that_ships_is_known_by_its_hash() -> None:
     """Whoever changes the file also says its new hash, in flows/cli/demo_guard.py."""
     assert demo_guard.is_shipped(REPOSITORY / "prompts" / "pip.toml")
-    assert len(demo_guard.SHIPPED) == 16
+    assert len(demo_guard.SHIPPED_HASH) == 16
 
 
 def test_a_persona_of_ones_own_is_not_shown(studio: Path) -> None:
@@ -120,29 +120,29 @@ def test_where_posts_really_go_out_it_stays_away(line: str, studio: Path) -> Non
 
 def rendered(store: Store, number: int, persona: str = demo_guard.PERSONA) -> Post:
     """A post as `restage render` leaves it."""
-    said = Content("photo", (Shown("s", "ready/s.jpg", "00", "a fox", 320, 320),), "Week 1.", (), "pip", DUE)
-    return post_store.enqueue(
+    said = PostContent("photo", (PostPicture("s", "ready/s.jpg", "00", "a fox", 320, 320),), "Week 1.", (), "pip", DUE)
+    return post_store.create_post(
         store, f"{persona}/walk/{number}", persona, "walk", "square", said, [], "restage", "rendered"
     )
 
 
 def test_posts_that_it_did_not_make_are_nobodys_but_their_owners(studio: Path) -> None:
-    loaded = load(studio / "settings.toml")
+    loaded = load_settings(studio / "settings.toml")
     with closing(Store.open(loaded.database, loaded.studio)) as store:
         post = rendered(store, 1)
         assert refused(studio).startswith(f"post {post.id} of pip in {loaded.studio} is somebody's own: ")
-        assert post_store.get(store, post.id).state == "awaiting review"
-        demo_guard.note([post.key], loaded)
-        demo_guard.check(loaded)  # it was killed before it could approve this one
+        assert post_store.get_post(store, post.id).state == "awaiting review"
+        demo_guard.note_posts([post.key], loaded)
+        demo_guard.check_studio(loaded)  # it was killed before it could approve this one
 
-        approved = review.approve(store, rendered(store, 2), demo_guard.BY)
-        demo_guard.check(loaded)
+        approved = review.approve(store, rendered(store, 2), demo_guard.ACTOR)
+        demo_guard.check_studio(loaded)
         review.reject(store, approved, "nina")
         assert refused(studio).startswith(f"post {approved.id} ")
 
 
 def test_neither_are_those_of_another_persona(studio: Path) -> None:
-    loaded = load(studio / "settings.toml")
+    loaded = load_settings(studio / "settings.toml")
     with closing(Store.open(loaded.database, loaded.studio)) as store:
-        post = review.approve(store, rendered(store, 1, "mara"), demo_guard.BY)
+        post = review.approve(store, rendered(store, 1, "mara"), demo_guard.ACTOR)
         assert refused(studio).startswith(f"post {post.id} of mara in ")

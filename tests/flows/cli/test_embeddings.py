@@ -56,7 +56,7 @@ def test_import_copies_and_registers(run: Run, project: Path) -> None:
     code, out, err = run("import", "pip.safetensors", "--persona", "pip")
     assert (code, err) == (0, "")
     assert out == "pip@1: <pip>, 2 vectors; current with: restage embeddings use pip 1\n"
-    assert embedding.read(project / "studio" / "embeddings" / "pip" / "v1.safetensors") == word
+    assert embedding.read_embedding(project / "studio" / "embeddings" / "pip" / "v1.safetensors") == word
     assert (project / "pip.safetensors").read_bytes() == before
     code, out, _ = run("import", "pip.safetensors", "--persona", "pip", "--use")
     assert out == "pip@1: <pip>, 2 vectors; the current version\n"  # the same word is the same version
@@ -112,7 +112,7 @@ def test_export_never_replaces_a_file_unasked(run: Run, two: list[Embedding], pr
     assert err == "restage: out.safetensors exists already: choose another name, or replace it with --force\n"
     assert (project / "out.safetensors").read_text() == "mine"
     assert run("export", "pip", "out.safetensors", "--force")[:2] == (0, "out.safetensors\n")
-    assert embedding.read(project / "out.safetensors") == two[1]
+    assert embedding.read_embedding(project / "out.safetensors") == two[1]
     # The partner of a pair counts as well.
     (project / "pair_2.safetensors").write_text("mine")
     code, _, err = run("export", "pip", "pair.safetensors", "--format", "diffusers")

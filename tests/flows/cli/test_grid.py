@@ -11,11 +11,11 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from flows.cli import app
-from models.sdxl.embedding import About, Embedding, read
+from models.sdxl.embedding import Embedding, EmbeddingMetadata, read_embedding
 from models.system.errors import UserError
-from models.toybox import folder
-from tasks.render.grid_page import Axis, axis, cells
-from tasks.settings.settings import load
+from models.toybox import weights_folder
+from tasks.render.grid_page import GridAxis, grid_cells, parse_axis
+from tasks.settings.settings import load_settings
 from tasks.store.store import Store
 from tasks.training import versions
 
@@ -43,22 +43,22 @@ def made(place: Path) -> list[Path]:
 
 def keep_version(place: Path, value: float) -> None:
     widths = [
-        json.loads((folder() / each / "config.json").read_text())["hidden_size"]
+        json.loads((weights_folder() / each / "config.json").read_text())["hidden_size"]
         for each in ("text_encoder", "text_encoder_2")
     ]
     word = Embedding("<pip>", tuple(torch.full((1, width), value) for width in widths))
     store = Store.open("", place / "studio")
-    number = versions.keep(store, place / "studio", "pip", word, About()).number
-    versions.use(store, "pip", number, "a test", "a test")
+    number = versions.save_version(store, place / "studio", "pip", word, EmbeddingMetadata()).number
+    versions.make_current(store, "pip", number, "a test", "a test")
     store.close()
 
 
 def test_an_axis_is_a_field_and_its_values() -> None:
-    assert axis("guidance=3,5,7.5") == Axis("guidance", (3.0, 5.0, 7.5))
-    assert axis("seed=1, 2") == Axis("seed", (1, 2))
-    assert axis("prompt=a cat, red; a dog") == Axis("prompt", ("a cat, red", "a dog"))
-    assert axis("guidance-until=0.5,1").field == "guidance_until"
-    assert axis("negative=; blurry") == Axis("negative", ("", "blurry"))
+    assert parse_axis("guidance=3,5,7.5") == GridAxis("guidance", (3.0, 5.0, 7.5))
+    assert parse_axis("seed=1, 2") == GridAxis("seed", (1, 2))
+    assert parse_axis("prompt=a cat, red; a dog") == GridAxis("prompt", ("a cat, red", "a dog"))
+    assert parse_axis("guidance-until=0.5,1").field == "guidance_until"
+    assert parse_axis("negative=; blurry") == GridAxis("negative", ("", "blurry"))
 
 
 @pytest.mark.parametrize(
@@ -73,16 +73,16 @@ def test_an_axis_is_a_field_and_its_values() -> None:
 )
 def test_what_is_wrong_with_an_axis_is_one_sentence(text: str, sentence: str) -> None:
     with pytest.raises(UserError, match=re.escape(sentence)):
-        axis(text)
+        parse_axis(text)
 
 
 def test_too_many_cells_and_one_field_twice_are_refused() -> None:
-    many = Axis("seed", tuple(range(21)))
+    many = GridAxis("seed", tuple(range(21)))
     with pytest.raises(UserError, match="21 x 10 are 210 cells: ask for at most 200"):
-        cells(many, Axis("steps", tuple(range(1, 11))))
+        grid_cells(many, GridAxis("steps", tuple(range(1, 11))))
     with pytest.raises(UserError, match="both axes are seed"):
-        cells(many, Axis("seed", (1,)))
-    assert len(cells(Axis("seed", tuple(range(20))), Axis("steps", tuple(range(1, 11))))) == 200
+        grid_cells(many, GridAxis("seed", (1,)))
+    assert len(grid_cells(GridAxis("seed", tuple(range(20))), GridAxis("steps", tuple(range(1, 11))))) == 200
 
 
 def test_a_grid_is_a_picture_and_a_page(place: Path) -> None:
@@ -119,8 +119,8 @@ def test_versions_of_the_word_stand_beside_none(place: Path) -> None:
     unknown = restage("grid", "pip", "--x", "embedding=v7", "--prompt", "a portrait of {subject}")
     assert isinstance(unknown.exception, UserError)
     assert "7" in str(unknown.exception)
-    assert load(place / "settings.toml").studio == place / "studio"
-    assert read(next((place / "studio" / "embeddings" / "pip").glob("v1*"))).count == 1
+    assert load_settings(place / "settings.toml").studio == place / "studio"
+    assert read_embedding(next((place / "studio" / "embeddings" / "pip").glob("v1*"))).vector_count == 1
 
 
 def test_a_prompt_with_the_token_needs_a_version(place: Path) -> None:

@@ -8,32 +8,32 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from flows.cli import app
-from flows.cli.init import SDXL, Answers, init, local_zone, next_steps
+from flows.cli.init import SDXL, Answers, local_zone, next_steps, write_starter_files
 from models.system.errors import UserError
 from tasks.persona import persona
-from tasks.settings.settings import load
+from tasks.settings.settings import load_settings
 
 
 def test_what_it_writes_is_read_by_every_command(tmp_path: Path) -> None:
     folder = tmp_path / "mine"
     answers = Answers(folder, "mara", "sdxl", "mara_daily", "7:05", "Europe/Berlin")
-    written = init(answers)
+    written = write_starter_files(answers)
     assert {path.relative_to(folder).as_posix() for path in written} == {"settings.toml", "prompts/mara.toml"}
-    settings = load(folder / "settings.toml").settings
+    settings = load_settings(folder / "settings.toml").settings
     assert settings.models.name == SDXL
     assert settings.models.clip != "toybox"
     assert settings.models.variant == "fp16", "half the download"
     assert (settings.schedule.cron, settings.schedule.timezone) == ("5 7 * * *", "Europe/Berlin")
     assert (settings.publishing.publisher, settings.publishing.account) == ("instagram", "mara_daily")
     assert settings.publishing.dry_run
-    who = persona.find("mara", folder)
+    who = persona.find_persona("mara", folder)
     assert str(who.calendar.zone) == "Europe/Berlin"
     assert {f"{shot.at:%H:%M}" for shot in who.calendar.shots} == {"07:05"}
 
 
 def test_the_defaults_work_offline_and_publish_nothing(tmp_path: Path) -> None:
-    init(Answers(tmp_path))
-    settings = load(tmp_path / "settings.toml").settings
+    write_starter_files(Answers(tmp_path))
+    settings = load_settings(tmp_path / "settings.toml").settings
     assert (settings.models.name, settings.models.clip, settings.publishing.publisher) == ("toybox", "toybox", "folder")
     assert settings.models.variant == "", "nobody knows which weights another model comes with"
 
@@ -42,11 +42,11 @@ def test_nothing_that_is_there_is_overwritten(tmp_path: Path) -> None:
     (tmp_path / "prompts").mkdir()
     own = tmp_path / "prompts" / "pip.toml"
     own.write_text("mine")
-    assert init(Answers(tmp_path)) == [tmp_path / "settings.toml"]
+    assert write_starter_files(Answers(tmp_path)) == [tmp_path / "settings.toml"]
     assert own.read_text() == "mine"
     before = (tmp_path / "settings.toml").read_text()
     with pytest.raises(UserError, match=r"settings\.toml exists already: edit that file"):
-        init(Answers(tmp_path, persona="kit"))
+        write_starter_files(Answers(tmp_path, persona="kit"))
     assert (tmp_path / "settings.toml").read_text() == before
     assert not (tmp_path / "prompts" / "kit.toml").exists()
 
@@ -65,15 +65,15 @@ def test_nothing_that_is_there_is_overwritten(tmp_path: Path) -> None:
 def test_a_mistake_leaves_nothing_behind(wrong: dict[str, str], says: str, tmp_path: Path) -> None:
     folder = tmp_path / "new"
     with pytest.raises(UserError, match=says):
-        init(Answers(folder, **wrong))  # type: ignore[arg-type]
+        write_starter_files(Answers(folder, **wrong))  # type: ignore[arg-type]
     assert not folder.exists()
 
 
 @given(text=st.text(st.characters(exclude_categories=["C", "Zl", "Zp", "Zs"]), max_size=20))
 def test_whatever_is_typed_is_what_is_read(text: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = tmp_path_factory.mktemp("any")
-    init(Answers(folder, model=f"m{text}"))
-    assert load(folder / "settings.toml").settings.models.name == f"m{text}"
+    write_starter_files(Answers(folder, model=f"m{text}"))
+    assert load_settings(folder / "settings.toml").settings.models.name == f"m{text}"
 
 
 def test_without_a_terminal_nothing_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -81,7 +81,7 @@ def test_without_a_terminal_nothing_is_asked(tmp_path: Path, monkeypatch: pytest
     run = CliRunner().invoke(app, ["init", "studio", "--persona", "kit", "--at", "06:30"])
     assert run.exit_code == 0, run.output
     assert run.output.splitlines()[-1] == "restage serve"
-    assert load(tmp_path / "studio" / "settings.toml").settings.schedule.cron == "30 6 * * *"
+    assert load_settings(tmp_path / "studio" / "settings.toml").settings.schedule.cron == "30 6 * * *"
     monkeypatch.chdir(tmp_path / "studio")
     assert CliRunner().invoke(app, ["calendar", "kit"]).exit_code == 0
 

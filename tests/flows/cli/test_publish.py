@@ -13,7 +13,7 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from flows.cli import app
-from flows.cli.publish import log_in, renewed
+from flows.cli.publish import log_in_to_instagram, renew_token
 from models.system.errors import UserError
 from tasks.posts import post_store
 from tasks.posts.post import Post
@@ -22,7 +22,7 @@ from tasks.publishers.base import PublishError
 from tasks.publishers.instagram.session import session_file
 from tasks.publishers.stand_in.server import StandIn
 from tasks.publishers.stand_in.state import Account
-from tasks.settings.settings import load
+from tasks.settings.settings import load_settings
 from tasks.store.store import Store
 from tests.support import approved
 from tests.support.approved import ACCOUNT
@@ -53,7 +53,7 @@ def store(studio: Path) -> Iterator[Store]:
 
 
 def state(store: Store, post: Post) -> str:
-    return post_store.get(store, post.id).state
+    return post_store.get_post(store, post.id).state
 
 
 def test_with_nothing_to_do_it_says_so(store: Store) -> None:
@@ -160,7 +160,7 @@ def test_a_person_resolves(store: Store, studio: Path) -> None:
     assert restage("resolve", post.id, "--absent").output.strip() == f"post {post.id} is approved"
     assert "only one that needs a person" in str(restage("resolve", post.id, "--absent").exception)
     for step in ("preparing", "needs a person"):
-        post = post_store.change(store, post_store.get(store, post.id), step, "restage", "so")  # type: ignore[arg-type]
+        post = post_store.change(store, post_store.get_post(store, post.id), step, "restage", "so")  # type: ignore[arg-type]
     link = "https://www.instagram.com/p/abc/"
     assert restage("resolve", post.id, "--published", link).output.strip() == f"post {post.id} is published"
     assert link in post_store.history(store, post.id)[-1].why
@@ -186,10 +186,10 @@ def test_a_login_keeps_the_session_alone_and_lets_the_account_go_on(
             accounts.pause(connection, "instagram", ACCOUNT, "log in", datetime.now(UTC), person=True)
         (project / "secrets" / "instagram_totp").write_text("A" * 16)
         with pytest.raises(PublishError) as caught:
-            log_in(load(), ACCOUNT, ask, ask, server.address)
+            log_in_to_instagram(load_settings(), ACCOUNT, ask, ask, server.address)
         assert PASSWORD not in str(caught.value)
         (project / "secrets" / "instagram_totp").write_text(TOTP)
-        file = log_in(load(), ACCOUNT, ask, ask, server.address)
+        file = log_in_to_instagram(load_settings(), ACCOUNT, ask, ask, server.address)
     assert file == session_file(studio, ACCOUNT)
     assert PASSWORD not in file.read_text() and file.stat().st_mode & 0o077 == 0
     assert not accounts.standings(store)[0].person
@@ -202,7 +202,7 @@ def test_the_graph_token_is_renewed_where_it_lies(
     caplog.set_level(logging.DEBUG)
     file = project / "secrets" / "graph_token"
     with StandIn([Account(ACCOUNT, "4100000009", PASSWORD, TOTP, TOKEN)]) as server:
-        place, until = renewed(load(), ACCOUNT, f"{server.address}/v25.0")
+        place, until = renew_token(load_settings(), ACCOUNT, f"{server.address}/v25.0")
     assert place == file and file.stat().st_mode & 0o077 == 0
     assert file.read_text() not in ("", TOKEN)
     assert until - datetime.now(UTC) > timedelta(days=59)
@@ -212,7 +212,7 @@ def test_the_graph_token_is_renewed_where_it_lies(
 def test_a_token_from_elsewhere_is_not_renewed(studio: Path, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RESTAGE_SECRETS__GRAPH_TOKEN", "another")
     with pytest.raises(UserError, match="comes from the environment or from .env, where it cannot be replaced"):
-        renewed(load(), ACCOUNT)
+        renew_token(load_settings(), ACCOUNT)
     monkeypatch.delenv("RESTAGE_SECRETS__GRAPH_TOKEN")
     (project / "secrets" / "graph_token").unlink()
     result = restage("login", ACCOUNT, "--renew")
@@ -228,7 +228,7 @@ def test_a_password_is_asked_for_where_the_secrets_are_another_accounts(store: S
         return PASSWORD
 
     with StandIn([Account(ACCOUNT, "4100000009", PASSWORD)]) as server:
-        log_in(load(), ACCOUNT, ask, unseen, server.address)
+        log_in_to_instagram(load_settings(), ACCOUNT, ask, unseen, server.address)
     assert asked == [f"password of {ACCOUNT}: "]
 
 
@@ -237,24 +237,28 @@ def test_no_secret_is_in_anything_that_is_written(
 ) -> None:
     """Publishing goes wrong in every way there is; then all files, rows, logs and outputs are searched."""
     caplog.set_level(logging.DEBUG)
-    from tasks.publish.claimed_account import Rules
-    from tasks.publish.pacing import Pace
-    from tasks.publish.publish import Run, publish
+    from tasks.publish.claimed_account import PublishingRules
+    from tasks.publish.pacing import PacingRules
+    from tasks.publish.publish import PublishRun, publish
     from tasks.publish.report import lines, markdown, summary
     from tasks.publishers.instagram.publisher import Instagram
     from tests.support.approved import Clock, One
 
     clock, said = Clock(), []
     with StandIn([Account(ACCOUNT, "4100000009", PASSWORD, "", TOKEN)]) as server:
-        file = log_in(load(), ACCOUNT, ask, ask, server.address)
+        file = log_in_to_instagram(load_settings(), ACCOUNT, ask, ask, server.address)
         session = json.loads(file.read_text())["authorization_data"]["sessionid"]
-        outlets = One(Instagram(studio, ACCOUNT, address=server.address, breath=0))
+        outlets = One(Instagram(studio, ACCOUNT, address=server.address, request_pause=0))
         for number, (endpoint, fault) in enumerate(
             [("upload", "500"), ("configure", "html"), ("feed", "login"), ("configure", "challenge"), ("feed", "drop")]
         ):
             approved.approved(store, studio, number)
-            server.fail(endpoint, fault)
-            report = publish(Run(store, studio, outlets, Rules(Pace()), now=clock, sleep=clock.sleep, patience=200.0))
+            server.add_fault(endpoint, fault)
+            report = publish(
+                PublishRun(
+                    store, studio, outlets, PublishingRules(PacingRules()), now=clock, sleep=clock.sleep, patience=200.0
+                )
+            )
             said += [*lines(report), json.dumps(summary(report)), markdown(report, studio)]
             with store.writing() as connection:
                 accounts.resume(connection, "instagram", ACCOUNT, clock())

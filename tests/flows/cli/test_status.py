@@ -12,11 +12,11 @@ import pytest
 from typer.testing import CliRunner
 
 from flows.cli import app
-from flows.cli.init import Answers, init
-from flows.cli.status import lines, status, summary
+from flows.cli.init import Answers, write_starter_files
+from flows.cli.status import collect_status, format_status, summarize_status
 from models.system import file_lock
 from tasks.posts import post_store
-from tasks.settings.settings import load
+from tasks.settings.settings import load_settings
 from tasks.store.store import Store
 from tests.support.approved import approved, put
 
@@ -29,12 +29,12 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("PREFECT_API_URL", raising=False)
     monkeypatch.setenv("RESTAGE_SERVER__PORT", "1")
-    init(Answers(tmp_path, at="13:30"))
+    write_starter_files(Answers(tmp_path, at="13:30"))
     yield tmp_path
 
 
 def test_a_new_folder_has_a_calendar_and_no_database(folder: Path) -> None:
-    found = status(load(), NOON)
+    found = collect_status(load_settings(), NOON)
     assert [each["when"] for each in found.due] == [
         "2026-11-23T13:30:00+00:00",
         "2026-11-25T13:30:00+00:00",
@@ -43,11 +43,11 @@ def test_a_new_folder_has_a_calendar_and_no_database(folder: Path) -> None:
     assert found.next == {"pip": datetime(2026, 11, 23, 13, 30, tzinfo=UTC)}
     assert (found.runs_at, found.last) == ("", None)
     assert not (folder / "studio").exists(), "looking makes nothing"
-    assert "nothing runs: restage serve" in lines(found)[-1]
+    assert "nothing runs: restage serve" in format_status(found)[-1]
 
 
 def test_every_post_is_where_it_belongs(folder: Path) -> None:
-    known = load()
+    known = load_settings()
     with closing(Store.open("", known.studio)) as store:
         put(store, known.studio, 1)
         approved(store, known.studio, 2)
@@ -55,25 +55,25 @@ def test_every_post_is_where_it_belongs(folder: Path) -> None:
         post_store.change(store, out, "published", "restage", "sent")
         odd = post_store.change(store, approved(store, known.studio, 4), "preparing", "restage", "sending")
         post_store.change(store, odd, "needs a person", "restage", "asked", problem="Instagram asks who you are")
-    found = status(known, NOON)
-    counts = [len(each) for each in (found.waiting, found.ready, found.published, found.trouble)]
+    found = collect_status(known, NOON)
+    counts = [len(each) for each in (found.waiting, found.approved, found.published, found.trouble)]
     assert counts == [1, 1, 1, 1]
-    text = "\n".join(lines(found))
+    text = "\n".join(format_status(found))
     assert re.search(r"1 to review: restage review", text)
     assert "needs a person  walk of pip: Instagram asks who you are" in text
     assert f"last published: walk of pip, {found.published[0].content.when:%Y-%m-%d}" in text
-    said = summary(found)
+    said = summarize_status(found)
     assert [row["state"] for row in said["trouble"]] == ["needs a person"]
     assert json.dumps(said)
 
 
 def test_what_has_a_post_is_not_due_any_more(folder: Path) -> None:
-    known = load()
-    first = status(known, NOON).due[0]
+    known = load_settings()
+    first = collect_status(known, NOON).due[0]
     with closing(Store.open("", known.studio)) as store:
         content = put(store, known.studio, 1).content
-        post_store.enqueue(store, first["key"], "pip", "weekdays", "square", content, [], "restage", "rendered")
-    assert first not in status(known, NOON).due
+        post_store.create_post(store, first["key"], "pip", "weekdays", "square", content, [], "restage", "rendered")
+    assert first not in collect_status(known, NOON).due
 
 
 def test_a_persona_in_error_hides_nothing_else(folder: Path) -> None:
@@ -95,10 +95,10 @@ def test_the_last_run_is_what_prefect_says(folder: Path, prefect: None, monkeypa
 
     day()
     api = PREFECT_API_URL.value()
-    known = load()
-    with file_lock.hold(known.studio / "serve.lock", {"prefect": api.removesuffix("/api")}):
-        found = status(known, NOON)
+    known = load_settings()
+    with file_lock.hold_lock(known.studio / "serve.lock", {"prefect": api.removesuffix("/api")}):
+        found = collect_status(known, NOON)
     assert found.runs_at == api.removesuffix("/api")
     last: dict[str, Any] = found.last or {}
     assert (last["name"], last["state"]) == ("day of pip", "Completed")
-    assert "last run: day of pip, Completed" in "\n".join(lines(found))
+    assert "last run: day of pip, Completed" in "\n".join(format_status(found))

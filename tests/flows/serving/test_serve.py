@@ -15,16 +15,24 @@ from typing import Any
 import httpx
 import pytest
 
-from flows.cli.init import Answers, init
-from flows.serving.serve import LOCK, QUIET, Places, check_ports, environment, places, wait_for
-from flows.serving.supervisor import Children
+from flows.cli.init import Answers, write_starter_files
+from flows.serving.serve import (
+    LOCK_FILE,
+    PREFECT_DEFAULTS,
+    ServerAddresses,
+    check_ports,
+    child_environment,
+    find_addresses,
+    wait_for_server,
+)
+from flows.serving.supervisor import Supervisor
 from models.system import file_lock
 from models.system.errors import UserError
 from tasks.posts import post_store
 from tasks.publish import accounts
 from tasks.publishers.folder import Folder
-from tasks.settings.settings import Loaded, load
-from tasks.step import GPU
+from tasks.settings.settings import LoadedSettings, load_settings
+from tasks.step import GPU_LIMIT
 from tasks.store.store import Store
 from tests.flows.serving.test_prefect_server import forget
 from tests.flows.serving.test_supervisor import is_gone
@@ -52,7 +60,7 @@ def soon(true: Callable[[], bool], seconds: float = 150) -> bool:
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("PREFECT_API_URL", "PREFECT_HOME", "PREFECT_SERVER_ANALYTICS_ENABLED", "DO_NOT_TRACK"):
         monkeypatch.delenv(name, raising=False)
-    init(Answers(tmp_path))
+    write_starter_files(Answers(tmp_path))
     with (tmp_path / "settings.toml").open("a") as file:
         file.write(f"\n[server]\nport = {free_port()}\n[board]\nport = {free_port()}\n")
     monkeypatch.chdir(tmp_path)
@@ -63,7 +71,7 @@ class Serving:
     """A `restage serve` in a folder, and the processes it started."""
 
     def __init__(self, folder: Path, *more: str) -> None:
-        self.settings, self.log = load(folder / "settings.toml"), folder / "serve.log"
+        self.settings, self.log = load_settings(folder / "settings.toml"), folder / "serve.log"
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
                 [sys.executable, *SERVE, *more],
@@ -78,7 +86,7 @@ class Serving:
             )
 
     def deployments(self) -> list[dict[str, Any]]:
-        api = places(self.settings).api
+        api = find_addresses(self.settings).api
         try:
             with httpx.Client(trust_env=False, timeout=10) as client:
                 found = client.post(f"{api}/deployments/filter", json={})
@@ -94,19 +102,19 @@ class Serving:
     def runs_to_come(self) -> list[dict[str, Any]]:
         with httpx.Client(trust_env=False, timeout=10) as client:
             query = {"flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}}}
-            found = client.post(f"{places(self.settings).api}/flow_runs/filter", json=query)
+            found = client.post(f"{find_addresses(self.settings).api}/flow_runs/filter", json=query)
         return found.json() if found.status_code == 200 else []
 
     def take_the_gpu(self) -> None:
         """As a run does, for a minute; whoever does not say that it still needs it loses it then."""
         with httpx.Client(trust_env=False, timeout=10) as client:
-            wanted = {"slots": 1, "names": [GPU], "lease_duration": 60}
-            client.post(f"{places(self.settings).api}/v2/concurrency_limits/increment-with-lease", json=wanted)
+            wanted = {"slots": 1, "names": [GPU_LIMIT], "lease_duration": 60}
+            client.post(f"{find_addresses(self.settings).api}/v2/concurrency_limits/increment-with-lease", json=wanted)
 
     def takers_of_the_gpu(self) -> int:
         try:
             with httpx.Client(trust_env=False, timeout=10) as client:
-                found = client.get(f"{places(self.settings).api}/v2/concurrency_limits/{GPU}")
+                found = client.get(f"{find_addresses(self.settings).api}/v2/concurrency_limits/{GPU_LIMIT}")
         except httpx.HTTPError:
             return -1
         return int(found.json()["active_slots"]) if found.status_code == 200 else -1
@@ -153,12 +161,15 @@ def test_it_runs_is_alone_survives_being_killed_and_stops(serving: Callable[...,
     )
     assert {run["parameters"]["dry_run"] for run in first.runs_to_come()} == {False}, "by schedule it is meant"
     said = first.log.read_text()
-    assert places(first.settings).pages in said
+    assert find_addresses(first.settings).prefect_url in said
 
     second = serving()
     assert second.process.wait(timeout=60) == 1
     assert second.log.read_text().count("\n") == 1
-    assert f"runs already for {folder / 'studio'} at {places(first.settings).pages}" in second.log.read_text()
+    assert (
+        f"runs already for {folder / 'studio'} at {find_addresses(first.settings).prefect_url}"
+        in second.log.read_text()
+    )
 
     first.take_the_gpu()
     assert first.takers_of_the_gpu() == 1
@@ -168,7 +179,7 @@ def test_it_runs_is_alone_survives_being_killed_and_stops(serving: Callable[...,
     assert soon(lambda: bool(first.deployments()))
 
     assert first.end(signal.SIGKILL) == -signal.SIGKILL
-    assert file_lock.holder(folder / "studio" / LOCK) is None
+    assert file_lock.lock_holder(folder / "studio" / LOCK_FILE) is None
     third = serving()
     assert soon(lambda: "Ctrl-C stops everything" in third.log.read_text()), third.log.read_text()
     assert soon(lambda: third.takers_of_the_gpu() == 0), (
@@ -176,7 +187,7 @@ def test_it_runs_is_alone_survives_being_killed_and_stops(serving: Callable[...,
     )
     assert third.end(signal.SIGINT) == 130
     assert third.log.read_text().splitlines()[-1].startswith("note: stopped; what is done is kept")
-    assert file_lock.holder(folder / "studio" / LOCK) is None
+    assert file_lock.lock_holder(folder / "studio" / LOCK_FILE) is None
 
 
 @pytest.mark.long
@@ -195,14 +206,14 @@ def test_killed_in_the_middle_of_a_commit_it_goes_on_and_publishes_once(
         with (stuck / ".lock").open("ab") as held:
             fcntl.flock(held, fcntl.LOCK_EX)  # a commit waits for it
             first = serving()
-            assert soon(lambda: post_store.get(store, post.id).state == "committing", 240), first.log.read_text()
+            assert soon(lambda: post_store.get_post(store, post.id).state == "committing", 240), first.log.read_text()
             assert first.end(signal.SIGKILL) == -signal.SIGKILL
-        assert post_store.get(store, post.id).state == "committing"
+        assert post_store.get_post(store, post.id).state == "committing"
         assert not list(stuck.glob("[!.]*"))
         with store.writing() as connection:  # its ten minutes are over
             accounts.forget_claims(connection)
         second = serving()
-        assert soon(lambda: post_store.get(store, post.id).state == "published", 400), second.log.read_text()
+        assert soon(lambda: post_store.get_post(store, post.id).state == "published", 400), second.log.read_text()
         assert second.end(signal.SIGTERM) == 0
         (folder_of_it,) = stuck.glob("[!.]*")
         assert "committing" in [event.state for event in post_store.history(store, post.id)]
@@ -233,21 +244,21 @@ def test_a_port_in_use_is_said_with_the_way_out(folder: Path) -> None:
         taken.listen()
         port = taken.getsockname()[1]
         for where, knob in (
-            (Places("http://127.0.0.1/api", port, None), r"\[server\] port in settings.toml or --port"),
-            (Places("http://127.0.0.1/api", None, ("127.0.0.1", port)), r"\[board\] port in settings.toml"),
+            (ServerAddresses("http://127.0.0.1/api", port, None), r"\[server\] port in settings.toml or --port"),
+            (ServerAddresses("http://127.0.0.1/api", None, ("127.0.0.1", port)), r"\[board\] port in settings.toml"),
         ):
             with pytest.raises(UserError, match=rf"port {port} is in use by another program: .*{knob}"):
                 check_ports(where, patience=0.2)
-    check_ports(Places("http://127.0.0.1/api", port, None))
+    check_ports(ServerAddresses("http://127.0.0.1/api", port, None))
 
 
 def test_a_server_elsewhere_that_does_not_answer_is_waited_for_and_then_said(folder: Path) -> None:
     said: list[str] = []
-    parts = Children({}, str(folder), said.append)
+    parts = Supervisor({}, str(folder), said.append)
     with pytest.raises(
         UserError, match=r"the Prefect server at http://127\.0\.0\.1:\d+ does not answer: start it, or leave"
     ):
-        wait_for(Places(f"http://127.0.0.1:{free_port()}/api", None, None), parts, patience=0.5)
+        wait_for_server(ServerAddresses(f"http://127.0.0.1:{free_port()}/api", None, None), parts, patience=0.5)
     assert len(said) == 1
     assert said[0].startswith("waiting for the Prefect server at http://127.0.0.1:")
 
@@ -256,7 +267,7 @@ def test_old_runs_are_thrown_away(monkeypatch: pytest.MonkeyPatch) -> None:
     """By the names and in the notation of Prefect's own settings."""
     from prefect.settings.models.server.services import ServerServicesDBVacuumSettings
 
-    for name, value in QUIET.items():
+    for name, value in PREFECT_DEFAULTS.items():
         if "VACUUM" in name:
             monkeypatch.setenv(name, value)
     vacuum = ServerServicesDBVacuumSettings()
@@ -265,7 +276,7 @@ def test_old_runs_are_thrown_away(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_nothing_is_told_to_anybody_unless_somebody_wants_it(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    known = load()
+    known = load_settings()
     env = of(known)
     assert (env["PREFECT_SERVER_ANALYTICS_ENABLED"], env["DO_NOT_TRACK"]) == ("false", "1")
     assert env["PREFECT_HOME"] == str(folder / "studio" / "prefect")
@@ -280,18 +291,21 @@ def test_nothing_is_told_to_anybody_unless_somebody_wants_it(folder: Path, monke
     assert env["PREFECT_SERVER_API_PORT"] == str(known.settings.server.port), "or the pages would ask elsewhere"
 
 
-def of(loaded: Loaded) -> dict[str, str]:
-    return environment(loaded, loaded.folder / "settings.toml", places(loaded))
+def of(loaded: LoadedSettings) -> dict[str, str]:
+    return child_environment(loaded, loaded.folder / "settings.toml", find_addresses(loaded))
 
 
 def test_a_server_elsewhere_counts_more_than_one_here(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert places(load(), 4321).api == "http://127.0.0.1:4321/api"
+    assert find_addresses(load_settings(), 4321).api == "http://127.0.0.1:4321/api"
     monkeypatch.setenv("RESTAGE_SERVER__PREFECT", "http://10.0.0.5:4200/api/")
-    assert (places(load()).api, places(load()).port) == ("http://10.0.0.5:4200/api", None)
+    assert (find_addresses(load_settings()).api, find_addresses(load_settings()).port) == (
+        "http://10.0.0.5:4200/api",
+        None,
+    )
     monkeypatch.setenv("PREFECT_API_URL", "http://10.0.0.6:4200/api")
-    assert places(load()).api == "http://10.0.0.6:4200/api"
+    assert find_addresses(load_settings()).api == "http://10.0.0.6:4200/api"
     with pytest.raises(UserError, match="--port is for a server started here, and http://10.0.0.6:4200/api is used"):
-        places(load(), 4321)
+        find_addresses(load_settings(), 4321)
 
 
 @pytest.mark.parametrize(
@@ -306,5 +320,5 @@ def test_an_address_that_cannot_be_one_is_refused(address: str, says: str, folde
     file = folder / "settings.toml"
     file.write_text(file.read_text().replace("[server]\n", f'[server]\nprefect = "{address}"\n'))
     with pytest.raises(UserError, match=says) as told:
-        load(file)
+        load_settings(file)
     assert "s3cr3t" not in str(told.value)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.serving.supervisor import HOPELESS, MOST_DEATHS, Child, Children
+from flows.serving.supervisor import HOPELESS_EXIT_CODE, MAX_DEATHS, SupervisedProcess, Supervisor
 from models.system.errors import UserError
 
 # Starts a child of its own, as the runner does, and ends with us, as every part does.
@@ -26,10 +26,10 @@ time.sleep(60)
 """
 PARENT = """
 import os, sys, time
-from flows.serving.supervisor import Child, Children
-children = Children(os.environ, ".", print)
-children.add(Child("part", [sys.executable, "-c", sys.argv[1], sys.argv[2]]))
-print(children.all[0].process.pid, flush=True)
+from flows.serving.supervisor import SupervisedProcess, Supervisor
+children = Supervisor(os.environ, ".", print)
+children.start_process(SupervisedProcess("part", [sys.executable, "-c", sys.argv[1], sys.argv[2]]))
+print(children.processes[0].process.pid, flush=True)
 time.sleep(60)
 """
 
@@ -57,10 +57,10 @@ def said() -> list[str]:
 
 
 @pytest.fixture
-def children(said: list[str], tmp_path: Path) -> Iterator[Children]:
-    made = Children(os.environ, str(tmp_path), said.append)
+def children(said: list[str], tmp_path: Path) -> Iterator[Supervisor]:
+    made = Supervisor(os.environ, str(tmp_path), said.append)
     yield made
-    made.stop()
+    made.stop_all()
 
 
 def written(path: Path) -> int:
@@ -68,65 +68,69 @@ def written(path: Path) -> int:
     return int(path.read_text())
 
 
-def part(path: Path) -> Child:
-    return Child("part", [sys.executable, "-c", PART, str(path)], patience=1)
+def part(path: Path) -> SupervisedProcess:
+    return SupervisedProcess("part", [sys.executable, "-c", PART, str(path)], patience=1)
 
 
 def test_what_dies_is_started_again_and_takes_its_own_along(
-    children: Children, said: list[str], tmp_path: Path
+    children: Supervisor, said: list[str], tmp_path: Path
 ) -> None:
-    child = children.add(part(tmp_path / "pid"))
+    child = children.start_process(part(tmp_path / "pid"))
     own = written(tmp_path / "pid")
     assert child.process is not None
     first = child.process
     first.send_signal(signal.SIGKILL)
     first.wait()
-    children.look(now=100.0)
+    children.restart_dead(now=100.0)
     assert said == ["the part ended unexpectedly (code -9) and is started again"]
     assert soon(lambda: is_gone(own))
-    children.look(now=100.5)
+    children.restart_dead(now=100.5)
     assert child.process is None, "it waits a little first"
-    children.look(now=102.0)
+    children.restart_dead(now=102.0)
     assert child.process is not None
     assert child.process.pid != first.pid
 
 
-def test_what_keeps_dying_is_given_up(children: Children, tmp_path: Path) -> None:
-    child = Child("board", [sys.executable, "-c", "raise SystemExit(3)"], log=tmp_path / "logs" / "board.log")
-    children.add(child)
-    with pytest.raises(UserError, match=f"the board ended {MOST_DEATHS} times in a row: read .*board.log"):
+def test_what_keeps_dying_is_given_up(children: Supervisor, tmp_path: Path) -> None:
+    child = SupervisedProcess(
+        "board", [sys.executable, "-c", "raise SystemExit(3)"], log=tmp_path / "logs" / "board.log"
+    )
+    children.start_process(child)
+    with pytest.raises(UserError, match=f"the board ended {MAX_DEATHS} times in a row: read .*board.log"):
         for second in range(100):
             if child.process is not None:
                 child.process.wait()
-            children.look(now=float(second))
-    assert len(child.deaths) == MOST_DEATHS
+            children.restart_dead(now=float(second))
+    assert len(child.deaths) == MAX_DEATHS
 
 
-def test_what_has_said_what_to_mend_is_not_started_again(children: Children) -> None:
-    child = children.add(Child("board", [sys.executable, "-c", f"raise SystemExit({HOPELESS})"]))
+def test_what_has_said_what_to_mend_is_not_started_again(children: Supervisor) -> None:
+    child = children.start_process(
+        SupervisedProcess("board", [sys.executable, "-c", f"raise SystemExit({HOPELESS_EXIT_CODE})"])
+    )
     assert child.process is not None
     child.process.wait()
     with pytest.raises(UserError, match="the board cannot run: read what it said above"):
-        children.look(now=1.0)
+        children.restart_dead(now=1.0)
 
 
-def test_old_deaths_are_forgotten(children: Children) -> None:
-    child = children.add(Child("board", [sys.executable, "-c", "pass"]))
-    for number in range(3 * MOST_DEATHS):
+def test_old_deaths_are_forgotten(children: Supervisor) -> None:
+    child = children.start_process(SupervisedProcess("board", [sys.executable, "-c", "pass"]))
+    for number in range(3 * MAX_DEATHS):
         if child.process is not None:
             child.process.wait()
-        children.look(now=500.0 * number)
+        children.restart_dead(now=500.0 * number)
     assert len(child.deaths) <= 1
 
 
-def test_stopping_ends_what_does_not_want_to_end(children: Children, tmp_path: Path) -> None:
+def test_stopping_ends_what_does_not_want_to_end(children: Supervisor, tmp_path: Path) -> None:
     deaf = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(1, flush=True); time.sleep(60)"
     log = tmp_path / "deaf.log"
-    child = children.add(Child("deaf", [sys.executable, "-c", deaf], patience=0.2, log=log))
-    children.add(part(tmp_path / "pid"))
+    child = children.start_process(SupervisedProcess("deaf", [sys.executable, "-c", deaf], patience=0.2, log=log))
+    children.start_process(part(tmp_path / "pid"))
     own = written(tmp_path / "pid")
     assert soon(lambda: log.read_text() != "")
-    children.stop()
+    children.stop_all()
     assert child.process is None
     assert soon(lambda: is_gone(own))
 
@@ -144,10 +148,10 @@ def test_killed_we_leave_nothing_running(tmp_path: Path) -> None:
     assert soon(lambda: is_gone(child) and is_gone(own))
 
 
-def test_a_log_is_begun_anew_once_it_is_large(children: Children, tmp_path: Path) -> None:
+def test_a_log_is_begun_anew_once_it_is_large(children: Supervisor, tmp_path: Path) -> None:
     log = tmp_path / "a.log"
     log.write_bytes(b"old\n" * 3_000_000)
-    child = children.add(Child("a", [sys.executable, "-c", "print('new')"], log=log))
+    child = children.start_process(SupervisedProcess("a", [sys.executable, "-c", "print('new')"], log=log))
     assert child.process is not None
     child.process.wait()
     assert log.read_text() == "new\n"

@@ -14,16 +14,16 @@ from models.inversion import examples as inversion_data
 from models.inversion import learning_rate as inversion_rates
 from models.inversion import random_draws as inversion_draws
 from models.inversion import vectors as inversion_words
-from models.inversion.captions import Captions
-from models.inversion.checkpoint import Saved, pack, unpack
-from models.inversion.config import plain as inversion_plain
-from models.inversion.examples import Cut, Pixels, cuts, read, time_ids
-from models.inversion.loss import Noising
-from models.inversion.optimizer import Memory
-from models.inversion.random_draws import Place
-from models.inversion.training import Config, Example, Plateau
+from models.inversion.captions import TrainingCaptions
+from models.inversion.checkpoint import Checkpoint, pack_checkpoint, unpack_checkpoint
+from models.inversion.config import config_as_json as inversion_plain
+from models.inversion.examples import Cut, Pixels, draw_cuts, read_example, time_ids
+from models.inversion.loss import NoiseSchedule
+from models.inversion.optimizer import OptimizerState
+from models.inversion.random_draws import DrawKey
+from models.inversion.training import Config, Plateau, TrainingExample
 from models.sdxl.embedding import Embedding
-from models.sdxl.prompt_encoder import Encoder, encoders_of
+from models.sdxl.prompt_encoder import Encoder, list_encoders
 from models.system.errors import UserError
 from tests.support.tiny import tiny_sdxl
 
@@ -37,7 +37,7 @@ def pipe() -> StableDiffusionXLPipeline:
 
 @pytest.fixture(scope="module")
 def encoders(pipe: StableDiffusionXLPipeline) -> list[Encoder]:
-    return encoders_of(pipe)
+    return list_encoders(pipe)
 
 
 def config(**knobs: Any) -> Config:
@@ -48,15 +48,18 @@ def config(**knobs: Any) -> Config:
 
 
 def test_a_stepwise_schedule_holds_each_rate_up_to_its_step() -> None:
-    stretches = inversion_rates.parse(A1111)
-    rates = {step: inversion_rates.at(stretches, step - 1, 2000) for step in (1, 100, 101, 500, 501, 1500, 1501, 2000)}
+    stretches = inversion_rates.parse_rates(A1111)
+    rates = {
+        step: inversion_rates.rate_of_step(stretches, step - 1, 2000)
+        for step in (1, 100, 101, 500, 501, 1500, 1501, 2000)
+    }
     expected = {1: 5e-2, 100: 5e-2, 101: 5e-3, 500: 5e-3, 501: 5e-4, 1500: 5e-5, 1501: 5e-6, 2000: 5e-6}
     assert rates == expected
 
 
 def test_a_number_is_one_rate_for_all_steps() -> None:
-    assert inversion_rates.parse(2e-3) == inversion_rates.parse("0.002") == ((2e-3, None),)
-    assert inversion_rates.parse("1e-3:50, 1e-4:-1,") == ((1e-3, 50), (1e-4, None))
+    assert inversion_rates.parse_rates(2e-3) == inversion_rates.parse_rates("0.002") == ((2e-3, None),)
+    assert inversion_rates.parse_rates("1e-3:50, 1e-4:-1,") == ((1e-3, 50), (1e-4, None))
 
 
 @pytest.mark.parametrize(
@@ -133,22 +136,24 @@ def test_stages_split_the_steps() -> None:
 
 
 def test_what_a_place_draws_does_not_depend_on_how_the_step_is_cut() -> None:
-    whole = inversion_draws.places(config(batch=8), 3, 0)
-    halves = [at for micro in range(2) for at in inversion_draws.places(config(batch=4, accumulation=2), 3, micro)]
-    shared = [at for rank in range(4) for at in inversion_draws.places(config(batch=8), 3, 0, rank, 4)]
+    whole = inversion_draws.draw_keys(config(batch=8), 3, 0)
+    halves = [at for micro in range(2) for at in inversion_draws.draw_keys(config(batch=4, accumulation=2), 3, micro)]
+    shared = [at for rank in range(4) for at in inversion_draws.draw_keys(config(batch=8), 3, 0, rank, 4)]
     assert whole == halves == shared
     assert len(set(whole)) == 8
 
 
 def test_every_picture_comes_once_before_any_comes_again() -> None:
-    seen = [inversion_draws.example(7, Place(step, place, 4), 6) for step in range(6) for place in range(4)]
+    seen = [inversion_draws.draw_example(7, DrawKey(step, place, 4), 6) for step in range(6) for place in range(4)]
     rounds = [seen[start : start + 6] for start in range(0, 24, 6)]
     assert all(sorted(each) == list(range(6)) for each in rounds)
     assert len({tuple(each) for each in rounds}) > 1
 
 
 def test_times_are_spread_over_the_step() -> None:
-    steps = [[inversion_draws.timestep(7, Place(step, place, 5), 1000) for place in range(5)] for step in range(200)]
+    steps = [
+        [inversion_draws.draw_timestep(7, DrawKey(step, place, 5), 1000) for place in range(5)] for step in range(200)
+    ]
     assert all(sorted(time // 200 for time in each) == [0, 1, 2, 3, 4] for each in steps)
     assert len({time for each in steps for time in each}) > 500
     assert {each[0] // 200 for each in steps} == {0, 1, 2, 3, 4}  # no place is tied to one part
@@ -156,16 +161,16 @@ def test_times_are_spread_over_the_step() -> None:
 
 def test_noise_is_normal_follows_seed_and_place_and_takes_an_offset() -> None:
     shape = (4, 32, 32)
-    posterior, plain = inversion_draws.noise(1, Place(2, 0, 4), shape, 0.0)
-    again = inversion_draws.noise(1, Place(2, 0, 4), shape, 0.0)
+    posterior, plain = inversion_draws.draw_noise(1, DrawKey(2, 0, 4), shape, 0.0)
+    again = inversion_draws.draw_noise(1, DrawKey(2, 0, 4), shape, 0.0)
     assert torch.equal(plain, again[1])
     assert torch.equal(posterior, again[0])
     assert abs(float(plain.mean())) < 0.05
     assert float(plain.std()) == pytest.approx(1, abs=0.05)
-    others = [(2, Place(2, 0, 4)), (1, Place(3, 0, 4)), (1, Place(2, 1, 4))]
-    assert not any(torch.equal(inversion_draws.noise(*each, shape, 0.0)[1], plain) for each in others)
+    others = [(2, DrawKey(2, 0, 4)), (1, DrawKey(3, 0, 4)), (1, DrawKey(2, 1, 4))]
+    assert not any(torch.equal(inversion_draws.draw_noise(*each, shape, 0.0)[1], plain) for each in others)
     assert not torch.equal(posterior, plain)
-    shift = inversion_draws.noise(1, Place(2, 0, 4), shape, 0.5)[1] - plain
+    shift = inversion_draws.draw_noise(1, DrawKey(2, 0, 4), shape, 0.5)[1] - plain
     assert torch.allclose(shift, shift[:, :1, :1].expand(shape), atol=1e-6)
     assert len(set(shift[:, 0, 0].tolist())) == 4
 
@@ -175,12 +180,12 @@ def test_noise_is_normal_follows_seed_and_place_and_takes_an_offset() -> None:
 TAGS = "a photo of <pip>, red hat, (beach, sunset:1.2), city"
 
 
-def captions(texts: Sequence[str], encoders: list[Encoder], **knobs: Any) -> Captions:
-    return Captions([texts], encoders, config(**knobs))
+def captions(texts: Sequence[str], encoders: list[Encoder], **knobs: Any) -> TrainingCaptions:
+    return TrainingCaptions([texts], encoders, config(**knobs))
 
 
-def variants(made: Captions, count: int = 60) -> set[str]:
-    return {made.vary(0, Place(step, 0, 1)) for step in range(count)}
+def variants(made: TrainingCaptions, count: int = 60) -> set[str]:
+    return {made.vary_caption(0, DrawKey(step, 0, 1)) for step in range(count)}
 
 
 def test_captions_are_left_alone_unless_asked(encoders: list[Encoder]) -> None:
@@ -207,10 +212,10 @@ def test_a_dropped_caption_leaves_the_word_alone(encoders: list[Encoder]) -> Non
 
 
 def test_all_prompts_have_as_many_chunks_as_the_longest(encoders: list[Encoder]) -> None:
-    made = Captions([["a " * 100 + "<pip>"], ["<pip>"]], encoders, config())
+    made = TrainingCaptions([["a " * 100 + "<pip>"], ["<pip>"]], encoders, config())
     assert made.count == 2
-    assert [len(part) for part in made.chunks("<pip>")] == [2, 2]
-    assert made.chunks("<pip>")[1][1].slots == ()
+    assert [len(part) for part in made.prompt_chunks("<pip>")] == [2, 2]
+    assert made.prompt_chunks("<pip>")[1][1].slots == ()
 
 
 def test_a_shuffle_that_would_take_another_chunk_is_not_used(encoders: list[Encoder]) -> None:
@@ -220,7 +225,7 @@ def test_a_shuffle_that_would_take_another_chunk_is_not_used(encoders: list[Enco
     assert made.count == 2
     found = variants(made)
     assert len(found) == 4  # of six
-    assert all(len(part) == 2 for each in found for part in made.chunks(each))
+    assert all(len(part) == 2 for each in found for part in made.prompt_chunks(each))
 
 
 @pytest.mark.parametrize(
@@ -266,9 +271,9 @@ def pixels(width: int, height: int, **more: Any) -> Pixels:
 
 
 def test_the_middle_square_with_its_true_sizes() -> None:
-    [cut] = cuts((200, 100), 64, config(), 0)
+    [cut] = draw_cuts((200, 100), 64, config(), 0)
     assert cut == Cut(0.64, 32, 0, 64)
-    assert cut.box == pytest.approx((50, 0, 150, 100))
+    assert cut.pixel_box == pytest.approx((50, 0, 150, 100))
     assert time_ids(pixels(200, 100), cut, mirrored=False) == (100, 200, 0, 32, 64, 64)
 
 
@@ -286,17 +291,17 @@ def test_a_picture_that_was_cut_before_says_from_where() -> None:
 
 def test_closer_cuts_are_drawn_inside_the_picture() -> None:
     made = config(crops=40, zoom=1.5)
-    first, *closer = cuts((90, 70), 64, made, 3)
+    first, *closer = draw_cuts((90, 70), 64, made, 3)
     assert first.scale == 64 / 70
     assert len(set(closer)) == 39
     for cut in closer:
         assert 64 / 70 <= cut.scale <= 1.5 * 64 / 70
-        left, top, right, bottom = cut.box
+        left, top, right, bottom = cut.pixel_box
         assert left >= 0 <= top
         assert right <= 90 + 1e-3
         assert bottom <= 70 + 1e-3
-    assert list(cuts((90, 70), 64, made, 3)) == [first, *closer]
-    assert list(cuts((90, 70), 64, made, 4))[1:] != closer
+    assert list(draw_cuts((90, 70), 64, made, 3)) == [first, *closer]
+    assert list(draw_cuts((90, 70), 64, made, 4))[1:] != closer
 
 
 @pytest.fixture(scope="module")
@@ -308,9 +313,9 @@ def marked() -> Image.Image:
 
 
 def test_cut_and_mirrored_pixels(marked: Image.Image) -> None:
-    left = inversion_data._scaled(marked, Cut(1.0, 32, 0, 64))
+    left = inversion_data._cut_square(marked, Cut(1.0, 32, 0, 64))
     assert (left.getpixel((2, 30)), left.getpixel((61, 30))) == ((255, 0, 0), (0, 0, 255))
-    turned = inversion_data._scaled(marked, Cut(1.0, 32, 0, 64), mirrored=True)
+    turned = inversion_data._cut_square(marked, Cut(1.0, 32, 0, 64), mirrored=True)
     assert (turned.getpixel((2, 30)), turned.getpixel((61, 30))) == ((0, 0, 255), (255, 0, 0))
 
 
@@ -322,8 +327,12 @@ def test_masks_weigh_latents_and_are_one_on_average(
     mask.save(tmp_path / "mask.png")
     [plain], [turned] = (
         [
-            inversion_data._view(
-                pipe.vae, read(Example(marked, "", mask), True, 1), Cut(1.0, 32, 0, 64), mirror, config()
+            inversion_data._encode_view(
+                pipe.vae,
+                read_example(TrainingExample(marked, "", mask), True, 1),
+                Cut(1.0, 32, 0, 64),
+                mirror,
+                config(),
             )
         ]
         for mirror in (False, True)
@@ -332,33 +341,37 @@ def test_masks_weigh_latents_and_are_one_on_average(
     assert float(plain.weights.mean()) == pytest.approx(1)
     assert plain.weights[0, 0].tolist() == pytest.approx([0] * 4 + [2] * 4, abs=0.2)
     assert torch.equal(turned.weights, plain.weights.flip(2))
-    floor = inversion_data._weights(torch.tensor([[[0.0, 1.0]]]), 0.2)
+    floor = inversion_data._loss_weights(torch.tensor([[[0.0, 1.0]]]), 0.2)
     assert (floor[0, 0, 0] / floor[0, 0, 1]).item() == pytest.approx(0.2)
-    file = read(Example(marked, "", tmp_path / "mask.png"), True, 1)
-    assert file.hash == read(Example(marked, "", mask), True, 1).hash != read(Example(marked, ""), True, 1).hash
+    file = read_example(TrainingExample(marked, "", tmp_path / "mask.png"), True, 1)
+    assert (
+        file.hash
+        == read_example(TrainingExample(marked, "", mask), True, 1).hash
+        != read_example(TrainingExample(marked, ""), True, 1).hash
+    )
 
 
 def test_a_cut_outside_its_original_is_refused(marked: Image.Image) -> None:
-    read(Example(marked, "", original=(200, 64), corner=(72, 0)), True, 1)
+    read_example(TrainingExample(marked, "", original=(200, 64), corner=(72, 0)), True, 1)
     with pytest.raises(UserError, match=r"picture 1 does not fit into its original of \(200, 64\) at \(73, 0\)"):
-        read(Example(marked, "", original=(200, 64), corner=(73, 0)), True, 1)
+        read_example(TrainingExample(marked, "", original=(200, 64), corner=(73, 0)), True, 1)
 
 
 def test_transparency_is_a_mask_where_there_is_no_other(marked: Image.Image) -> None:
     clear = marked.copy()
     clear.putalpha(Image.linear_gradient("L").resize(marked.size))
-    assert read(Example(clear, ""), True, 1).mask is not None
-    assert read(Example(clear, ""), False, 1).mask is None
-    assert read(Example(marked, ""), True, 1).mask is None
+    assert read_example(TrainingExample(clear, ""), True, 1).mask is not None
+    assert read_example(TrainingExample(clear, ""), False, 1).mask is None
+    assert read_example(TrainingExample(marked, ""), True, 1).mask is None
 
 
 def test_masks_that_leave_nothing_are_refused(pipe: StableDiffusionXLPipeline, marked: Image.Image) -> None:
     corner = Image.new("L", marked.size)
     corner.paste(255, (0, 0, 20, 64))  # outside the middle square
     with pytest.raises(UserError, match="the mask of picture 4 is black in the middle square"):
-        list(inversion_data._versions(read(Example(marked, "", corner), True, 4), 64, config(), 0))
+        list(inversion_data._list_versions(read_example(TrainingExample(marked, "", corner), True, 4), 64, config(), 0))
     with pytest.raises(UserError, match="the mask of picture 4 is 10x10 and the picture 128x64"):
-        read(Example(marked, "", Image.new("L", (10, 10))), True, 4)
+        read_example(TrainingExample(marked, "", Image.new("L", (10, 10))), True, 4)
 
 
 def test_a_closer_cut_that_misses_the_subject_is_replaced() -> None:
@@ -366,8 +379,8 @@ def test_a_closer_cut_that_misses_the_subject_is_replaced() -> None:
     mask.paste(255, (0, 0, 6, 6))
     subject = Pixels("it", Image.new("RGB", (64, 64)), mask, (64, 64), (0, 0))
     made = config(crops=20, zoom=4.0)
-    found = [cut for cut, _ in inversion_data._versions(subject, 64, made, 0)]
-    whole, *closer = cuts((64, 64), 64, made, 0)
+    found = [cut for cut, _ in inversion_data._list_versions(subject, 64, made, 0)]
+    whole, *closer = draw_cuts((64, 64), 64, made, 0)
     assert 0 < sum(cut == whole for cut in found[1:]) < 20
     assert all(cut in (whole, other) for cut, other in zip(found[1:], closer, strict=True))
 
@@ -375,8 +388,10 @@ def test_a_closer_cut_that_misses_the_subject_is_replaced() -> None:
 # --- formulas ---------------------------------------------------------------------------------------------------------
 
 
-def noising(kind: str, min_snr: float = 0.0) -> Noising:
-    return Noising(EulerDiscreteScheduler.from_config(tiny_sdxl().scheduler.config, prediction_type=kind), min_snr)
+def noising(kind: str, min_snr: float = 0.0) -> NoiseSchedule:
+    return NoiseSchedule(
+        EulerDiscreteScheduler.from_config(tiny_sdxl().scheduler.config, prediction_type=kind), min_snr
+    )
 
 
 def test_targets_against_diffusers() -> None:
@@ -398,10 +413,10 @@ def test_min_snr_by_hand() -> None:
     for kind, expected in {"epsilon": [5 / 9, 1, 1], "v_prediction": [5 / 10, 1 / 2, (1 / 9) / (10 / 9)]}.items():
         made = noising(kind, 5.0)
         made.shares = torch.tensor([0.9, 0.5, 0.1, 0.0])
-        found = made.weights(torch.tensor([0, 1, 2, 3]))
+        found = made.loss_weights(torch.tensor([0, 1, 2, 3]))
         assert found[:3].tolist() == pytest.approx(expected)
         assert found[3] == (1 if kind == "epsilon" else 0)  # pure noise: no division by zero
-    assert noising("epsilon").weights(torch.tensor([3, 4])).tolist() == [1, 1]
+    assert noising("epsilon").loss_weights(torch.tensor([3, 4])).tolist() == [1, 1]
 
 
 # --- the vectors ------------------------------------------------------------------------------------------------------
@@ -415,20 +430,20 @@ def test_a_phrase_begins_as_its_tokens_then_near_them(encoders: list[Encoder]) -
     for place, encoder in enumerate(encoders):
         ids = encoder.tokenizer("red hair", add_special_tokens=False).input_ids
         known, spread = vocabulary(encoder)[ids], vocabulary(encoder).std()
-        table = inversion_words.initial(config(vectors=5), encoders)[place]
+        table = inversion_words.initial_vectors(config(vectors=5), encoders)[place]
         assert torch.equal(table[:2], known)
         away = table[2:] - known[[0, 1, 0]]
         assert 0.05 < float(away.std() / spread) < 0.2
-        one = inversion_words.initial(config(vectors=1), encoders)[place][0]
+        one = inversion_words.initial_vectors(config(vectors=1), encoders)[place][0]
         assert float(one.norm()) == pytest.approx(float(known.norm(dim=1).mean()), rel=1e-4)
         torch.testing.assert_close(one / one.norm(), torch.nn.functional.normalize(known.mean(0), dim=0))
-        assert torch.equal(table, inversion_words.initial(config(vectors=5), encoders)[place])
+        assert torch.equal(table, inversion_words.initial_vectors(config(vectors=5), encoders)[place])
 
 
 @pytest.mark.parametrize(("phrase", "word"), [("red xqz", "xqz"), ("hair, 🦊", "🦊")])
 def test_a_phrase_with_unknown_words_is_refused(phrase: str, word: str, encoders: list[Encoder]) -> None:
     with pytest.raises(UserError, match=f"the model does not know '{word}' of the initial phrase"):
-        inversion_words.initial(config(init=phrase), encoders)
+        inversion_words.initial_vectors(config(init=phrase), encoders)
 
 
 def test_words_of_which_larger_parts_are_known_will_do(encoders: list[Encoder]) -> None:
@@ -438,28 +453,28 @@ def test_words_of_which_larger_parts_are_known_will_do(encoders: list[Encoder]) 
 
 def test_an_embedding_to_start_from_has_to_fit(encoders: list[Encoder]) -> None:
     other = Embedding("<old>", (torch.ones(2, 32), torch.ones(2, 48)))
-    begun = inversion_words.initial(config(init=other), encoders)
+    begun = inversion_words.initial_vectors(config(init=other), encoders)
     assert all(torch.equal(a, b) for a, b in zip(begun, other.vectors, strict=True))
     begun[0].zero_()
     assert float(other.vectors[0].sum()) == 64  # a copy
     with pytest.raises(UserError, match="<old> has 2 vectors, not 3: set vectors to that"):
-        inversion_words.initial(config(init=other, vectors=3), encoders)
+        inversion_words.initial_vectors(config(init=other, vectors=3), encoders)
     with pytest.raises(
         UserError, match=r"<old> was learned for encoders of width \[32\], but this model's are \[32, 48\]"
     ):
-        inversion_words.initial(config(init=Embedding("<old>", (torch.ones(2, 32),))), encoders)
+        inversion_words.initial_vectors(config(init=Embedding("<old>", (torch.ones(2, 32),))), encoders)
 
 
 def test_a_token_that_is_a_word_already_is_refused() -> None:
     pipe = tiny_sdxl()
-    inversion_words.check_new("<pip>", encoders_of(pipe))
+    inversion_words.check_new("<pip>", list_encoders(pipe))
     pipe.tokenizer_2.add_tokens("<pip>")
     with pytest.raises(UserError, match="<pip> is already a word of this model's tokenizer: choose another token"):
-        inversion_words.check_new("<pip>", encoders_of(pipe))
+        inversion_words.check_new("<pip>", list_encoders(pipe))
 
 
 def test_norms_are_brought_back_to_the_edge_and_directions_stay(encoders: list[Encoder]) -> None:
-    bands = inversion_words.bands(config(norms=(0.1, 0.9)), encoders)
+    bands = inversion_words.norm_bands(config(norms=(0.1, 0.9)), encoders)
     assert bands is not None
     norms = vocabulary(encoders[0]).norm(dim=1)
     low, high = bands[0]
@@ -470,7 +485,7 @@ def test_norms_are_brought_back_to_the_edge_and_directions_stay(encoders: list[E
     inversion_words.keep_norms([table], [bands[0]])
     assert table.norm(dim=1).tolist() == pytest.approx([low, lengths[1], high])
     torch.testing.assert_close(torch.nn.functional.normalize(table), direction.expand(3, -1))
-    assert inversion_words.bands(config(norms=None), encoders) is None
+    assert inversion_words.norm_bands(config(norms=None), encoders) is None
 
 
 # --- when to stop -----------------------------------------------------------------------------------------------------
@@ -479,7 +494,7 @@ def test_norms_are_brought_back_to_the_edge_and_directions_stay(encoders: list[E
 def fed(plateau: Plateau, losses: Sequence[float], every: int = 10) -> int | None:
     """The step at which it says stop."""
     for number, loss in enumerate(losses, 1):
-        if plateau.add(number * every, loss):
+        if plateau.add_loss(number * every, loss):
             return number * every
     return None
 
@@ -493,10 +508,10 @@ def test_a_plateau_is_where_the_last_losses_vary_little() -> None:
     assert stopped is not None
     plateau = Plateau(window=5, minimum=0)
     assert fed(plateau, FALLING[: stopped // 10 - 1]) is None
-    plateau.add(stopped, FALLING[stopped // 10 - 1])
+    plateau.add_loss(stopped, FALLING[stopped // 10 - 1])
     seen = torch.tensor(FALLING[: stopped // 10], dtype=torch.float64)
-    assert plateau.share == pytest.approx(float(seen[-5:].var(correction=0) / seen.var(correction=0)))
-    assert plateau.share < 0.15
+    assert plateau.variance_share == pytest.approx(float(seen[-5:].var(correction=0) / seen.var(correction=0)))
+    assert plateau.variance_share < 0.15
 
 
 def test_a_plateau_waits_for_its_minimum_and_a_full_window() -> None:
@@ -511,7 +526,7 @@ def test_a_plateau_goes_on_from_its_losses() -> None:
     fed(first, FALLING[:4])
     again = Plateau(window=5, minimum=0, losses=list(first.losses))
     for number, loss in enumerate(FALLING[4:20], 5):
-        assert again.add(number * 10, loss) == first.add(number * 10, loss)
+        assert again.add_loss(number * 10, loss) == first.add_loss(number * 10, loss)
 
 
 def moved(optimizer: str, steps: int = 30, resume_at: int | None = None) -> tuple[list[torch.Tensor], bytes]:
@@ -519,25 +534,25 @@ def moved(optimizer: str, steps: int = 30, resume_at: int | None = None) -> tupl
     begin = [torch.zeros(8, width) for width in (768, 1280)]
     tables = [torch.nn.Parameter(table.clone()) for table in begin]
     settings = config(optimizer=optimizer, vectors=8)
-    memory = Memory(tables, settings, None)
+    memory = OptimizerState(tables, settings, None)
     good = torch.ones((), dtype=torch.bool)
     about = {"config": inversion_plain(settings), "model": "m" * 64, "vae": "", "pictures": [["p" * 16, "c" * 16]] * 5}
     for step in range(steps):
         if step == resume_at:
-            saved = unpack(pack(_saved(step, about, tables, memory)))
+            saved = unpack_checkpoint(pack_checkpoint(_saved(step, about, tables, memory)))
             tables = [torch.nn.Parameter(table.clone()) for table in saved.vectors]
-            memory = Memory(tables, settings, None)
-            memory.restore(saved)
+            memory = OptimizerState(tables, settings, None)
+            memory.restore_state(saved)
         noise = torch.Generator().manual_seed(step)
         for table in tables:
             table.grad = table.detach() - 1 + torch.randn(table.shape, generator=noise)
-        memory.update(0.05, good)
-    return [table.detach() for table in tables], pack(_saved(steps, about, tables, memory))
+        memory.update_vectors(0.05, good)
+    return [table.detach() for table in tables], pack_checkpoint(_saved(steps, about, tables, memory))
 
 
-def _saved(step: int, about: dict[str, Any], tables: Sequence[torch.Tensor], memory: Memory) -> Saved:
-    kept, numbers = memory.kept(step)
-    return Saved(step, about, [table.detach() for table in tables], kept, numbers)
+def _saved(step: int, about: dict[str, Any], tables: Sequence[torch.Tensor], memory: OptimizerState) -> Checkpoint:
+    kept, numbers = memory.export_state(step)
+    return Checkpoint(step, about, [table.detach() for table in tables], kept, numbers)
 
 
 @pytest.mark.parametrize("optimizer", ["adam-mini", "adamw"])
@@ -559,11 +574,11 @@ def test_a_checkpoint_of_eight_vectors_has_a_hundred_kilobytes() -> None:
 
 def test_a_step_that_was_no_good_leaves_adam_mini_as_it_was() -> None:
     table = torch.nn.Parameter(torch.ones(2, 4))
-    memory = Memory([table], config(vectors=2), None)
+    memory = OptimizerState([table], config(vectors=2), None)
     table.grad = torch.full((2, 4), 0.5)
-    memory.update(0.1, torch.ones((), dtype=torch.bool))
-    before, kept = table.detach().clone(), {name: each.clone() for name, each in memory.kept(1)[0][0].items()}
+    memory.update_vectors(0.1, torch.ones((), dtype=torch.bool))
+    before, kept = table.detach().clone(), {name: each.clone() for name, each in memory.export_state(1)[0][0].items()}
     table.grad = torch.full((2, 4), torch.nan)
-    memory.update(0.1, torch.zeros((), dtype=torch.bool))
+    memory.update_vectors(0.1, torch.zeros((), dtype=torch.bool))
     assert torch.equal(table, before)
-    assert all(torch.equal(each, kept[name]) for name, each in memory.kept(1)[0][0].items())
+    assert all(torch.equal(each, kept[name]) for name, each in memory.export_state(1)[0][0].items())

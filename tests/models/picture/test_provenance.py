@@ -13,20 +13,20 @@ from PIL import Image, PngImagePlugin
 
 from models.picture import environment, provenance, reading
 from models.picture.shot import Lora, Ref, Shot
-from models.sdxl.renderer import Model, Picture
+from models.sdxl.renderer import RenderedPicture, Renderer
 from models.system import files
 from models.system.errors import UserError
 
 
 @pytest.fixture(scope="module")
-def picture(model: Model) -> Picture:
+def picture(model: Renderer) -> RenderedPicture:
     shot = Shot(prompt="a röd cat, (forest:1.2)", model=model.source.ref, seed=7, width=64, height=72, steps=2)
-    return next(model.generate([shot.but(negative="a dog")]))
+    return next(model.generate([shot.with_changes(negative="a dog")]))
 
 
-def test_a_picture_tells_all_that_it_takes_to_make_it_again(picture: Picture, tmp_path: Path) -> None:
-    files.write(tmp_path / "a.png", picture.png())
-    image, record = provenance.read(tmp_path / "a.png")
+def test_a_picture_tells_all_that_it_takes_to_make_it_again(picture: RenderedPicture, tmp_path: Path) -> None:
+    files.write_file(tmp_path / "a.png", picture.encode_png())
+    image, record = provenance.read_picture(tmp_path / "a.png")
     assert record.shot == picture.shot
     assert record.shot.id == picture.shot.id
     assert record.environment == picture.environment
@@ -34,20 +34,22 @@ def test_a_picture_tells_all_that_it_takes_to_make_it_again(picture: Picture, tm
     provenance.check_pixels(tmp_path / "a.png", image, record)
 
 
-def test_other_tools_find_the_parameters(picture: Picture) -> None:
-    text = provenance.parameters(picture.shot.but(model=Ref("/home/anna/models/tiny.safetensors", "a" * 64)))
+def test_other_tools_find_the_parameters(picture: RenderedPicture) -> None:
+    text = provenance.format_parameters(
+        picture.shot.with_changes(model=Ref("/home/anna/models/tiny.safetensors", "a" * 64))
+    )
     assert text.splitlines() == [
         "a röd cat, (forest:1.2)",
         "Negative prompt: a dog",
         "Steps: 2, Sampler: euler, CFG scale: 5, Seed: 7, Size: 64x72, Model: tiny, Model hash: aaaaaaaaaa",
     ]
-    worn = picture.shot.but(
+    worn = picture.shot.with_changes(
         loras=(Lora("/x/ink.safetensors", "b" * 64, 0.5),), embeddings=(Ref("/x/pip.st", "c" * 64),)
     )
-    assert 'TI hashes: "pip: cccccccccc", Lora hashes: "ink: bbbbbbbbbb"' in provenance.parameters(worn)
+    assert 'TI hashes: "pip: cccccccccc", Lora hashes: "ink: bbbbbbbbbb"' in provenance.format_parameters(worn)
 
 
-def test_equal_pixels_in_other_bytes_have_one_hash(picture: Picture, tmp_path: Path) -> None:
+def test_equal_pixels_in_other_bytes_have_one_hash(picture: RenderedPicture, tmp_path: Path) -> None:
     picture.image.save(tmp_path / "plain.png", compress_level=0)
     again = Image.open(tmp_path / "plain.png")
     assert environment.pixel_hash(again) == environment.pixel_hash(picture.image)
@@ -57,12 +59,12 @@ def test_equal_pixels_in_other_bytes_have_one_hash(picture: Picture, tmp_path: P
     assert environment.pixel_hash(tall) != environment.pixel_hash(wide)
 
 
-def test_an_edited_picture_is_not_what_its_record_says(picture: Picture, tmp_path: Path) -> None:
+def test_an_edited_picture_is_not_what_its_record_says(picture: RenderedPicture, tmp_path: Path) -> None:
     image = picture.image.copy()
     image.putpixel((0, 0), (1, 2, 3))
-    files.write(tmp_path / "a.png", provenance.png(image, picture.provenance))
+    files.write_file(tmp_path / "a.png", provenance.encode_png(image, picture.provenance))
     with pytest.raises(UserError, match=r"a\.png was edited after it was made"):
-        provenance.check_pixels(tmp_path / "a.png", *provenance.read(tmp_path / "a.png"))
+        provenance.check_pixels(tmp_path / "a.png", *provenance.read_picture(tmp_path / "a.png"))
 
 
 def with_record(path: Path, record: object) -> Path:
@@ -85,18 +87,18 @@ def with_record(path: Path, record: object) -> Path:
 )
 def test_damaged_records(record: object, sentence: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=sentence):
-        provenance.read(with_record(tmp_path / "a.png", record))
+        provenance.read_picture(with_record(tmp_path / "a.png", record))
 
 
 @pytest.mark.parametrize(
     "edit",
     [{"id": "0" * 24}, {"environment": []}, {"shot": {"width": 128}}, {"shot": {"seed": 8}}, {"shot": {"prompt": 5}}],
 )
-def test_a_record_that_was_edited(edit: dict, picture: Picture, tmp_path: Path) -> None:
+def test_a_record_that_was_edited(edit: dict, picture: RenderedPicture, tmp_path: Path) -> None:
     record = json.loads(picture.provenance.as_json())
     record |= {**edit, "shot": record["shot"] | edit.get("shot", {})}
     with pytest.raises(UserError, match="carries a damaged record|is not text"):
-        provenance.read(with_record(tmp_path / "a.png", record))
+        provenance.read_picture(with_record(tmp_path / "a.png", record))
 
 
 def bomb(path: Path, width: int, height: int) -> Path:
@@ -111,8 +113,8 @@ def bomb(path: Path, width: int, height: int) -> Path:
     return path
 
 
-def test_pictures_that_cannot_be_opened(picture: Picture, tmp_path: Path) -> None:
-    whole = picture.png()
+def test_pictures_that_cannot_be_opened(picture: RenderedPicture, tmp_path: Path) -> None:
+    whole = picture.encode_png()
     (tmp_path / "torn.png").write_bytes(whole[: len(whole) - len(whole) // 3])
     (tmp_path / "text.png").write_text("not a picture")
     (tmp_path / "empty.png").write_bytes(b"")
@@ -130,7 +132,7 @@ def test_pictures_that_cannot_be_opened(picture: Picture, tmp_path: Path) -> Non
         "gone.png": "there is no picture at",
     }.items():
         with pytest.raises(UserError, match=sentence) as caught:
-            provenance.read(tmp_path / name)
+            provenance.read_picture(tmp_path / name)
         assert name in str(caught.value)
         assert "\n" not in str(caught.value)
 
@@ -145,12 +147,12 @@ def test_pictures_come_as_their_camera_held_them(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "CMYK", "I;16", "I", "RGB"])
 def test_any_mode_becomes_rgb(mode: str) -> None:
-    assert reading.rgb(Image.new(mode, (8, 8))).mode == "RGB"
+    assert reading.convert_to_rgb(Image.new(mode, (8, 8))).mode == "RGB"
 
 
 def test_what_is_transparent_lies_on_white_and_sixteen_bits_keep_their_range() -> None:
-    assert reading.rgb(Image.new("RGBA", (1, 1), (0, 0, 0, 0))).getpixel((0, 0)) == (255, 255, 255)
-    assert reading.rgb(Image.new("I;16", (1, 1), 128 * 256)).getpixel((0, 0)) == (128, 128, 128)
+    assert reading.convert_to_rgb(Image.new("RGBA", (1, 1), (0, 0, 0, 0))).getpixel((0, 0)) == (255, 255, 255)
+    assert reading.convert_to_rgb(Image.new("I;16", (1, 1), 128 * 256)).getpixel((0, 0)) == (128, 128, 128)
 
 
 def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
@@ -158,9 +160,9 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
     target = tmp_path / "file"
     code = f"""
 from pathlib import Path
-from models.system.files import write
+from models.system.files import write_file
 for number in range(1_000_000):
-    write(Path({str(target)!r}), bytes([65 + number % 26]) * 3_000_000)
+    write_file(Path({str(target)!r}), bytes([65 + number % 26]) * 3_000_000)
     print(number, flush=True)
 """
     for delay in (0.0, 0.01, 0.02):
@@ -181,7 +183,7 @@ def test_what_a_killed_run_left_is_swept_away(tmp_path: Path) -> None:
     for half in (old, fresh):
         half.write_bytes(b"half")
     os.utime(old, (0, 0))
-    files.write(tmp_path / "file", b"whole")
+    files.write_file(tmp_path / "file", b"whole")
     assert sorted(path.name for path in tmp_path.iterdir()) == [fresh.name, "file"]
 
 
@@ -190,15 +192,17 @@ def test_what_cannot_be_written_is_one_sentence(place: str, tmp_path: Path) -> N
     (tmp_path / "folder").mkdir()
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="cannot be written .*: free space, check the rights or choose another place"):
-        files.write(tmp_path / place, b"x")
+        files.write_file(tmp_path / place, b"x")
 
 
-def test_environments_that_differ_say_in_what(picture: Picture) -> None:
+def test_environments_that_differ_say_in_what(picture: RenderedPicture) -> None:
     then = picture.environment
     now = {**then, "threads": then["threads"] + 1, "versions": {**then["versions"], "torch": "9.9"}}
-    assert environment.fingerprint(then) != environment.fingerprint(now)
-    assert environment.fingerprint(then) == environment.fingerprint(json.loads(json.dumps(then)))
-    assert environment.differences(then, now) == [
+    assert environment.environment_fingerprint(then) != environment.environment_fingerprint(now)
+    assert environment.environment_fingerprint(then) == environment.environment_fingerprint(
+        json.loads(json.dumps(then))
+    )
+    assert environment.list_differences(then, now) == [
         f"versions.torch: {then['versions']['torch']} -> 9.9",
         f"threads: {then['threads']} -> {now['threads']}",
     ]

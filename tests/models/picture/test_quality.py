@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw, ImageFilter
 
-from models.picture.quality import hamming, measure, near_duplicates, perceptual_hash
+from models.picture.quality import hamming_distances, measure_quality, near_duplicates, perceptual_hash
 
 HASHES = st.lists(st.integers(0, 2**64 - 1) | st.integers(0, 15), max_size=40)
 
@@ -36,7 +36,7 @@ def drawing(size: int = 128, seed: int = 0) -> Image.Image:
 
 @pytest.mark.parametrize("colour", ["black", "grey", "white", "red"])
 def test_a_blank_picture_has_no_spread_and_no_detail(colour: str) -> None:
-    blank = measure(Image.new("RGB", (96, 64), colour))
+    blank = measure_quality(Image.new("RGB", (96, 64), colour))
     assert blank.spread == pytest.approx(0, abs=1e-4)
     assert blank.sharpness == 0
     assert (blank.width, blank.height) == (96, 64)
@@ -44,24 +44,24 @@ def test_a_blank_picture_has_no_spread_and_no_detail(colour: str) -> None:
 
 def test_spread_is_the_standard_deviation_of_luminance() -> None:
     picture = drawing()
-    assert measure(picture).spread == pytest.approx(np.asarray(picture.convert("L")).std())
+    assert measure_quality(picture).spread == pytest.approx(np.asarray(picture.convert("L")).std())
 
 
 def test_dark_and_bright_are_shares_of_pixels() -> None:
     picture = Image.new("RGB", (100, 100), "grey")
     picture.paste("black", (0, 0, 100, 20))
     picture.paste("white", (0, 90, 100, 100))
-    measured = measure(picture)
+    measured = measure_quality(picture)
     assert (measured.dark, measured.bright) == (pytest.approx(0.2), pytest.approx(0.1))
 
 
 def test_what_is_transparent_counts_as_white() -> None:
-    assert measure(Image.new("RGBA", (8, 8), (0, 0, 0, 0))).bright == 1
+    assert measure_quality(Image.new("RGBA", (8, 8), (0, 0, 0, 0))).bright == 1
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_a_drawing_is_as_sharp_at_128_as_at_1024_pixels(seed: int) -> None:
-    small, large = measure(drawing(128, seed)), measure(drawing(1024, seed))
+    small, large = measure_quality(drawing(128, seed)), measure_quality(drawing(1024, seed))
     assert small.sharpness == pytest.approx(large.sharpness, rel=0.1)
     assert small.spread == pytest.approx(large.spread, rel=0.05)
 
@@ -71,19 +71,19 @@ def test_a_drawing_is_as_sharp_at_128_as_at_1024_pixels(seed: int) -> None:
 def test_the_more_blur_the_less_sharp(seed: int, size: int) -> None:
     picture = drawing(size, seed)
     blurred = [picture.filter(ImageFilter.GaussianBlur(share * size / 128)) for share in (0, 0.75, 1.5, 3)]
-    sharpness = [measure(each).sharpness for each in blurred]
+    sharpness = [measure_quality(each).sharpness for each in blurred]
     assert all(after < before / 1.5 for before, after in pairwise(sharpness))
 
 
 def test_low_contrast_is_not_blur() -> None:
     picture = drawing()
     pale = Image.blend(picture, Image.new("RGB", picture.size, "grey"), 0.6)
-    assert measure(pale).spread < measure(picture).spread / 2
-    assert measure(pale).sharpness == pytest.approx(measure(picture).sharpness, rel=0.05)
+    assert measure_quality(pale).spread < measure_quality(picture).spread / 2
+    assert measure_quality(pale).sharpness == pytest.approx(measure_quality(picture).sharpness, rel=0.05)
 
 
 def test_a_narrow_picture_is_measured_too() -> None:
-    assert measure(Image.new("RGB", (3, 60))).dark == 1
+    assert measure_quality(Image.new("RGB", (3, 60))).dark == 1
 
 
 def test_measuring_needs_no_torch() -> None:
@@ -133,7 +133,7 @@ def test_stripes_and_their_quarter_turn_are_different_pictures() -> None:
 @given(HASHES)
 def test_hamming_blocks_make_up_the_matrix_up_to_the_diagonal(hashes: list[int]) -> None:
     seen = 0
-    for start, block in hamming(hashes, rows=7):
+    for start, block in hamming_distances(hashes, rows=7):
         for row, distances in enumerate(block):
             known = hashes[: len(distances)]
             assert list(distances) == [(hashes[start + row] ^ other).bit_count() for other in known]

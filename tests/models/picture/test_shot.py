@@ -38,7 +38,7 @@ CHANGES = {
 
 @pytest.mark.parametrize("name", CHANGES)
 def test_each_part_of_a_shot_changes_its_id(name: str) -> None:
-    assert BASE.but(**{name: CHANGES[name]}).id != BASE.id
+    assert BASE.with_changes(**{name: CHANGES[name]}).id != BASE.id
 
 
 def test_every_field_is_covered_above() -> None:
@@ -46,28 +46,28 @@ def test_every_field_is_covered_above() -> None:
 
 
 def test_weight_of_a_lora_and_strength_of_an_init_change_the_id() -> None:
-    worn = BASE.but(loras=(Lora("ink", "l1", 0.8),))
-    assert worn.id != BASE.but(loras=(Lora("ink", "l1", 0.7),)).id
-    begun = BASE.but(init=Ref("sketch.png", "p1"), strength=0.5)
-    assert begun.id != begun.but(strength=0.6).id
+    worn = BASE.with_changes(loras=(Lora("ink", "l1", 0.8),))
+    assert worn.id != BASE.with_changes(loras=(Lora("ink", "l1", 0.7),)).id
+    begun = BASE.with_changes(init=Ref("sketch.png", "p1"), strength=0.5)
+    assert begun.id != begun.with_changes(strength=0.6).id
 
 
 def test_names_and_paths_are_not_identity() -> None:
-    moved = BASE.but(model=Ref("/elsewhere/toybox", "m1"))
+    moved = BASE.with_changes(model=Ref("/elsewhere/toybox", "m1"))
     assert moved == BASE
     assert moved.id == BASE.id
 
 
 def test_strength_without_an_init_picture_plays_no_part() -> None:
-    assert BASE.but(strength=0.9) == BASE
+    assert BASE.with_changes(strength=0.9) == BASE
 
 
 def test_whole_and_broken_numbers_of_the_same_value_are_equal() -> None:
-    assert BASE.but(guidance=7).id == BASE.but(guidance=7.0).id
+    assert BASE.with_changes(guidance=7).id == BASE.with_changes(guidance=7.0).id
 
 
 def test_zero_has_one_sign() -> None:
-    assert BASE.but(guidance=-0.0).id == BASE.but(guidance=0.0).id
+    assert BASE.with_changes(guidance=-0.0).id == BASE.with_changes(guidance=0.0).id
 
 
 def test_the_weight_of_a_lora_is_a_number() -> None:
@@ -83,8 +83,8 @@ def test_the_weight_of_a_lora_is_a_number() -> None:
     sampler=st.sampled_from(sorted(SAMPLERS)),
 )
 def test_json_keeps_a_shot(prompt: str, seed: int, guidance: float, side: int, sampler: str) -> None:
-    shot = BASE.but(prompt=prompt, seed=seed, guidance=guidance, width=side, sampler=sampler)
-    shot = shot.but(loras=(Lora("ink", "l1", 0.8),), init=Ref("a.png", "p"))
+    shot = BASE.with_changes(prompt=prompt, seed=seed, guidance=guidance, width=side, sampler=sampler)
+    shot = shot.with_changes(loras=(Lora("ink", "l1", 0.8),), init=Ref("a.png", "p"))
     again = Shot.from_dict(json.loads(json.dumps(shot.as_dict())))
     assert again == shot
     assert again.id == shot.id
@@ -115,7 +115,7 @@ def test_a_shot_of_a_newer_version_is_refused() -> None:
 )
 def test_bad_values_are_refused_in_one_sentence(changes: dict, sentence: str) -> None:
     with pytest.raises(UserError, match=sentence):
-        BASE.but(**changes)
+        BASE.with_changes(**changes)
 
 
 @pytest.mark.parametrize(("written", "meant"), [("Euler_a", "euler a"), ("DPMpp 2M-Karras", "dpm++ 2m karras")])

@@ -82,7 +82,7 @@ def florence2_parts() -> tuple[torch.nn.Module, Florence2Processor]:
 def taught(kind: str) -> tuple[torch.nn.Module, BlipProcessor | Florence2Processor]:
     model, processor = blip_parts() if kind == "blip" else florence2_parts()
     pictures = [picture(colour, seed) for seed in range(4) for colour in ("red", "blue")]
-    inputs = captioner._prepared(processor, pictures, captioner.KINDS[kind])
+    inputs = captioner._prepare_inputs(processor, pictures, captioner.KINDS[kind])
     words = processor.tokenizer([RED, BLUE] * 4, padding=True, return_tensors="pt").input_ids
     if kind == "blip":
         words[:, 0] = processor.tokenizer.bos_token_id
@@ -126,7 +126,7 @@ def copied(folders: dict[str, Path], tmp_path: Path) -> Path:
 
 
 def said(name: str, pictures: list[Image.Image] | list[Path], **options: Path) -> list[str]:
-    return list(captioner.load(name, "cpu", **options).captions(pictures))
+    return list(captioner.load_captioner(name, "cpu", **options).describe_pictures(pictures))
 
 
 def count_passes(model: captioner.Captioner) -> list[int]:
@@ -139,7 +139,7 @@ def count_passes(model: captioner.Captioner) -> list[int]:
 
 def error_of(name: str) -> str:
     with pytest.raises(UserError) as caught:
-        captioner.load(name, "cpu")
+        captioner.load_captioner(name, "cpu")
     message = str(caught.value)
     assert "\n" not in message
     assert not message.endswith(".")
@@ -157,12 +157,12 @@ def test_a_captioner_says_what_a_picture_shows(name: str, tmp_path: Path) -> Non
 
 
 def test_every_pass_has_one_size_and_captions_keep_their_order(name: str) -> None:
-    model = captioner.load(name, "cpu")
+    model = captioner.load_captioner(name, "cpu")
     passes = count_passes(model)
     colours = ["red", "blue", "blue"] * 4
     shapes = [picture(colour, 20 + n, size=40 + n) for n, colour in enumerate(colours)]
-    assert list(model.captions(shapes)) == [SAID[colour] for colour in colours]
-    assert passes == [captioner.ROWS] * 2
+    assert list(model.describe_pictures(shapes)) == [SAID[colour] for colour in colours]
+    assert passes == [captioner.PICTURES_PER_PASS] * 2
 
 
 def test_a_generation_config_that_asks_for_chance_is_not_followed(folders: dict[str, Path], tmp_path: Path) -> None:
@@ -175,11 +175,11 @@ def test_a_generation_config_that_asks_for_chance_is_not_followed(folders: dict[
 
 
 def test_florence2_is_asked_for_a_caption(folders: dict[str, Path]) -> None:
-    model = captioner.load(f"florence2:{folders['florence2']}", "cpu")
+    model = captioner.load_captioner(f"florence2:{folders['florence2']}", "cpu")
     asked: list[torch.Tensor] = []
     model.model.get_input_embeddings().register_forward_hook(lambda _module, inputs, _output: asked.append(inputs[0]))
-    list(model.captions([picture("red")]))
-    assert "What does the image describe?" in model._processor.decode(asked[0][0])
+    list(model.describe_pictures([picture("red")]))
+    assert "What does the image describe?" in model._load_processor.decode(asked[0][0])
 
 
 def test_no_more_than_a_pass_is_read_ahead(name: str) -> None:
@@ -190,8 +190,8 @@ def test_no_more_than_a_pass_is_read_ahead(name: str) -> None:
             read.append(1)
             yield picture("red", len(read))
 
-    assert next(captioner.load(name, "cpu").captions(endless())) == SAID["red"]
-    assert len(read) == captioner.ROWS
+    assert next(captioner.load_captioner(name, "cpu").describe_pictures(endless())) == SAID["red"]
+    assert len(read) == captioner.PICTURES_PER_PASS
 
 
 def test_a_bad_picture_is_named(name: str, tmp_path: Path) -> None:
@@ -212,7 +212,7 @@ def test_a_bad_picture_is_named(name: str, tmp_path: Path) -> None:
     ],
 )
 def test_answers_are_one_line_without_a_stop_or_a_models_notation(answer: str, text: str) -> None:
-    assert captioner._clean(answer) == text
+    assert captioner._clean_caption(answer) == text
 
 
 def test_loading_and_captioning_leave_the_global_random_state_alone(name: str) -> None:
@@ -224,7 +224,7 @@ def test_loading_and_captioning_leave_the_global_random_state_alone(name: str) -
 @pytest.mark.gpu
 def test_a_gpu_says_the_same(name: str) -> None:
     pictures = [picture("red", 12), picture("blue", 11)]
-    assert list(captioner.load(name, "cuda").captions(pictures)) == [SAID["red"], SAID["blue"]]
+    assert list(captioner.load_captioner(name, "cuda").describe_pictures(pictures)) == [SAID["red"], SAID["blue"]]
 
 
 # --- The cache ----------------------------------------------------------------------------------------------------
@@ -232,12 +232,12 @@ def test_a_gpu_says_the_same(name: str) -> None:
 
 def test_a_picture_met_before_runs_no_pass_in_a_later_load(name: str, tmp_path: Path) -> None:
     cache, memory = tmp_path / "cache" / "captions", tmp_path / "cache" / "hashes.json"
-    first, later = (captioner.load(name, "cpu", memory, cache) for _ in range(2))
+    first, later = (captioner.load_captioner(name, "cpu", memory, cache) for _ in range(2))
     passes, none = count_passes(first), count_passes(later)
     pictures = [picture("red", 1), picture("blue", 2), picture("red", 1)]
-    made = list(first.captions(pictures))
-    assert list(later.captions(pictures)) == made == [SAID["red"], SAID["blue"], SAID["red"]]
-    assert (passes, none) == ([captioner.ROWS], [])
+    made = list(first.describe_pictures(pictures))
+    assert list(later.describe_pictures(pictures)) == made == [SAID["red"], SAID["blue"], SAID["red"]]
+    assert (passes, none) == ([captioner.PICTURES_PER_PASS], [])
     assert len(list(cache.rglob("*.txt"))) == 2
 
 
@@ -251,10 +251,10 @@ def test_captions_of_another_model_are_not_taken(copied: Path, file: str, tmp_pa
     else:
         weights = load_file(copied / file)
         save_file({key: weight * 1.001 for key, weight in weights.items()}, copied / file, metadata={"format": "pt"})
-    other = captioner.load(f"blip:{copied}", "cpu", cache=cache)
+    other = captioner.load_captioner(f"blip:{copied}", "cpu", cache=cache)
     passes = count_passes(other)
-    list(other.captions([picture("red")]))
-    assert passes == [captioner.ROWS]
+    list(other.describe_pictures([picture("red")]))
+    assert passes == [captioner.PICTURES_PER_PASS]
 
 
 def test_a_kept_caption_that_cannot_be_read_is_named(copied: Path, tmp_path: Path) -> None:

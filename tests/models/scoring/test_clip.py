@@ -20,7 +20,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from models.scoring import clip, clip_weights
-from models.scoring.vector_cache import Vectors
+from models.scoring.vector_cache import VectorCache
 from models.system.errors import UserError
 
 CONFIG = {
@@ -74,8 +74,8 @@ def architecture(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="module")
-def scorer(folder: Path) -> clip.Scorer:
-    return clip.load(str(folder), batch_size=8)
+def scorer(folder: Path) -> clip.ClipScorer:
+    return clip.load_clip(str(folder), batch_size=8)
 
 
 @pytest.fixture
@@ -88,11 +88,11 @@ def noise(seed: int, size: int = 48) -> Image.Image:
     return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (size, size, 3), dtype=np.uint8))
 
 
-def vectors_of(scorer: clip.Scorer, pictures: list[Image.Image]) -> np.ndarray:
-    return np.stack([vector for _, vector in scorer.pictures(pictures)])
+def vectors_of(scorer: clip.ClipScorer, pictures: list[Image.Image]) -> np.ndarray:
+    return np.stack([vector for _, vector in scorer.encode_pictures(pictures)])
 
 
-def count_passes(scorer: clip.Scorer) -> list[int]:
+def count_passes(scorer: clip.ClipScorer) -> list[int]:
     """The sizes of the picture passes that the model really runs from now on."""
     sizes: list[int] = []
     scorer.model.visual.register_forward_hook(lambda _module, inputs, _output: sizes.append(len(inputs[0])))
@@ -101,7 +101,7 @@ def count_passes(scorer: clip.Scorer) -> list[int]:
 
 def error_of(name: object, **options: object) -> str:
     with pytest.raises(UserError) as caught:
-        clip.load(str(name), **options)
+        clip.load_clip(str(name), **options)
     message = str(caught.value)
     assert "\n" not in message
     assert not message.endswith(".")
@@ -111,26 +111,26 @@ def error_of(name: object, **options: object) -> str:
 # --- Vectors ------------------------------------------------------------------------------------------------------
 
 
-def test_vectors_are_float32_of_unit_length(scorer: clip.Scorer) -> None:
-    for vectors in (vectors_of(scorer, [noise(n) for n in range(11)]), scorer.texts(["a cat", "a dog"])):
+def test_vectors_are_float32_of_unit_length(scorer: clip.ClipScorer) -> None:
+    for vectors in (vectors_of(scorer, [noise(n) for n in range(11)]), scorer.encode_texts(["a cat", "a dog"])):
         assert vectors.dtype == np.float32
         assert vectors.shape[1] == scorer.dimension == 32
         np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
 
 
-def test_vectors_are_those_of_open_clip(scorer: clip.Scorer, folder: Path) -> None:
+def test_vectors_are_those_of_open_clip(scorer: clip.ClipScorer, folder: Path) -> None:
     model, transform = open_clip.create_model_from_pretrained(f"local-dir:{folder}")
     with torch.no_grad():
         picture = model.encode_image(transform(noise(1))[None], normalize=True)
         text = model.encode_text(open_clip.get_tokenizer(f"local-dir:{folder}")(["a red cat"]), normalize=True)
     np.testing.assert_allclose(vectors_of(scorer, [noise(1)]), picture.numpy(), atol=1e-5)
-    np.testing.assert_allclose(scorer.texts(["a red cat"]), text.numpy(), atol=1e-5)
+    np.testing.assert_allclose(scorer.encode_texts(["a red cat"]), text.numpy(), atol=1e-5)
 
 
 @pytest.mark.usefixtures("two_threads")
 @pytest.mark.parametrize("batch_size", [5, 16])
 def test_a_picture_has_the_same_bits_alone_in_any_order_and_in_any_batch(folder: Path, batch_size: int) -> None:
-    scorer = clip.load(str(folder), batch_size=batch_size)
+    scorer = clip.load_clip(str(folder), batch_size=batch_size)
     pictures = [noise(n) for n in range(11)]
     together = vectors_of(scorer, pictures)
     alone = np.stack([vectors_of(scorer, [picture])[0] for picture in pictures])
@@ -141,43 +141,46 @@ def test_a_picture_has_the_same_bits_alone_in_any_order_and_in_any_batch(folder:
         np.testing.assert_array_equal(together, other)
 
 
-def test_texts_come_in_order_and_equal_ones_are_computed_once(scorer: clip.Scorer) -> None:
+def test_texts_come_in_order_and_equal_ones_are_computed_once(scorer: clip.ClipScorer) -> None:
     rows: list[int] = []
     watch = scorer.model.transformer.register_forward_hook(lambda _m, inputs, _o: rows.append(len(inputs[0])))
-    vectors = scorer.texts(["a cat", "a dog", "a cat"] * 20)
+    vectors = scorer.encode_texts(["a cat", "a dog", "a cat"] * 20)
     watch.remove()
     assert rows == [8]
     np.testing.assert_array_equal(vectors[0], vectors[2])
-    np.testing.assert_array_equal(vectors[1], scorer.texts(["a dog"])[0])
+    np.testing.assert_array_equal(vectors[1], scorer.encode_texts(["a dog"])[0])
     assert not np.array_equal(vectors[0], vectors[1])
-    assert scorer.texts([]).shape == (0, 32)
+    assert scorer.encode_texts([]).shape == (0, 32)
 
 
-def test_bf16_stays_near_fp32_and_returns_float32(folder: Path, scorer: clip.Scorer) -> None:
-    reduced = vectors_of(clip.load(str(folder), precision="bf16"), [noise(1)])
+def test_bf16_stays_near_fp32_and_returns_float32(folder: Path, scorer: clip.ClipScorer) -> None:
+    reduced = vectors_of(clip.load_clip(str(folder), precision="bf16"), [noise(1)])
     assert reduced.dtype == np.float32
     assert 0.99 < float((reduced @ vectors_of(scorer, [noise(1)]).T)[0, 0]) < 1 - 1e-9
 
 
 def test_loading_leaves_the_global_random_state_alone(folder: Path) -> None:
     before = torch.get_rng_state()
-    clip.load(str(folder))
+    clip.load_clip(str(folder))
     assert torch.equal(before, torch.get_rng_state())
 
 
-def test_similarity_is_the_cosine_and_blocks_make_up_the_whole(scorer: clip.Scorer) -> None:
-    pictures, texts = vectors_of(scorer, [noise(n) for n in range(10)]), scorer.texts(["a cat", "a dog", "a hat"])
-    whole = clip.similarity(pictures, texts)
+def test_similarity_is_the_cosine_and_blocks_make_up_the_whole(scorer: clip.ClipScorer) -> None:
+    pictures, texts = (
+        vectors_of(scorer, [noise(n) for n in range(10)]),
+        scorer.encode_texts(["a cat", "a dog", "a hat"]),
+    )
+    whole = clip.cosine_similarity(pictures, texts)
     assert whole.shape == (10, 3)
     cosine = sum(float(x) * float(y) for x, y in zip(pictures[4], texts[1], strict=True))
     assert whole[4, 1] == pytest.approx(cosine, abs=1e-6)
-    assert np.diag(clip.similarity(pictures, pictures)) == pytest.approx(np.ones(10))
-    assert clip.similarity(pictures, pictures).max() <= 1
+    assert np.diag(clip.cosine_similarity(pictures, pictures)) == pytest.approx(np.ones(10))
+    assert clip.cosine_similarity(pictures, pictures).max() <= 1
     blocks = list(clip.similarity_blocks(pictures, texts, rows=4))
     assert [start for start, _ in blocks] == [0, 4, 8]
     np.testing.assert_allclose(np.concatenate([block for _, block in blocks]), whole, atol=1e-6)
     with pytest.raises(ValueError, match="cannot be compared"):
-        clip.similarity(pictures, texts[:, :5])
+        clip.cosine_similarity(pictures, texts[:, :5])
 
 
 # --- Streaming ----------------------------------------------------------------------------------------------------
@@ -188,7 +191,7 @@ def resident_mebibytes() -> float:
 
 
 def test_2000_pictures_take_no_more_memory_than_100(folder: Path) -> None:
-    scorer = clip.load(str(folder))
+    scorer = clip.load_clip(str(folder))
     alive: weakref.WeakValueDictionary[int, Image.Image] = weakref.WeakValueDictionary()
     pulled = 0
 
@@ -201,7 +204,7 @@ def test_2000_pictures_take_no_more_memory_than_100(folder: Path) -> None:
 
     def peak(count: int) -> float:
         most = 0.0
-        for done, _ in enumerate(scorer.pictures(lazily(count)), 1):
+        for done, _ in enumerate(scorer.encode_pictures(lazily(count)), 1):
             assert pulled - done <= scorer.rows
             assert len(alive) <= 2 * scorer.rows
             most = max(most, resident_mebibytes()) if done % 50 == 0 and sys.platform == "linux" else most
@@ -213,15 +216,17 @@ def test_2000_pictures_take_no_more_memory_than_100(folder: Path) -> None:
     assert peak(2000) - few < 12  # the pictures alone are 94 MiB
 
 
-def test_a_bad_picture_stops_the_stream_unless_told_otherwise(scorer: clip.Scorer, tmp_path: Path) -> None:
+def test_a_bad_picture_stops_the_stream_unless_told_otherwise(scorer: clip.ClipScorer, tmp_path: Path) -> None:
     paths = [tmp_path / f"{n}.png" for n in range(5)]
     for n, path in enumerate(paths):
         noise(n).save(path)
     paths[2].write_text("no picture")
     with pytest.raises(UserError, match=r"2\.png is not a picture"):
-        list(scorer.pictures(paths))
+        list(scorer.encode_pictures(paths))
     told: list[tuple[Path, str]] = []
-    kept = [path.name for path, _ in scorer.pictures(paths, bad=lambda path, error: told.append((path, str(error))))]
+    kept = [
+        path.name for path, _ in scorer.encode_pictures(paths, bad=lambda path, error: told.append((path, str(error))))
+    ]
     assert kept == ["0.png", "1.png", "3.png", "4.png"]
     assert told == [(paths[2], f"{paths[2]} is not a picture that can be read: use a PNG, JPEG or WebP file")]
 
@@ -232,11 +237,11 @@ def test_a_bad_picture_stops_the_stream_unless_told_otherwise(scorer: clip.Score
 def test_a_picture_met_before_runs_no_pass_in_any_later_process(folder: Path, tmp_path: Path) -> None:
     cache = tmp_path / "data" / "vectors.sqlite"
     pictures = [noise(n) for n in range(11)]
-    first = clip.load(str(folder), cache=cache, batch_size=8)
+    first = clip.load_clip(str(folder), cache=cache, batch_size=8)
     passes = count_passes(first)
     made = vectors_of(first, pictures)
     assert passes == [8, 8]
-    later = clip.load(str(folder), cache=cache, batch_size=8)
+    later = clip.load_clip(str(folder), cache=cache, batch_size=8)
     passes = count_passes(later)
     np.testing.assert_array_equal(vectors_of(later, pictures), made)
     assert passes == []
@@ -247,7 +252,7 @@ def test_a_picture_met_before_runs_no_pass_in_any_later_process(folder: Path, tm
 
 
 def test_without_a_cache_every_call_runs(folder: Path) -> None:
-    scorer = clip.load(str(folder), batch_size=8)
+    scorer = clip.load_clip(str(folder), batch_size=8)
     passes = count_passes(scorer)
     vectors_of(scorer, [noise(1)])
     vectors_of(scorer, [noise(1)])
@@ -258,8 +263,8 @@ def test_two_models_and_two_precisions_do_not_mix_in_one_cache(folder: Path, tmp
     cache = tmp_path / "vectors.sqlite"
     other = make_model(tmp_path / "other", seed=1)
     kinds = [(folder, "fp32"), (other, "fp32"), (folder, "bf16")]
-    cached = [vectors_of(clip.load(str(f), cache=cache, precision=p), [noise(1)]) for f, p in kinds]
-    plain = [vectors_of(clip.load(str(f), precision=p), [noise(1)]) for f, p in kinds]
+    cached = [vectors_of(clip.load_clip(str(f), cache=cache, precision=p), [noise(1)]) for f, p in kinds]
+    plain = [vectors_of(clip.load_clip(str(f), precision=p), [noise(1)]) for f, p in kinds]
     np.testing.assert_array_equal(cached, plain)
     assert len(np.unique(np.concatenate(cached), axis=0)) == 3
 
@@ -268,11 +273,11 @@ WRITER = """
 import sys
 from pathlib import Path
 import numpy as np
-from models.scoring.vector_cache import Vectors
-cache, name = Vectors(Path(sys.argv[1])), sys.argv[2]
+from models.scoring.vector_cache import VectorCache
+cache, name = VectorCache(Path(sys.argv[1])), sys.argv[2]
 vector = np.zeros(512, np.float32); vector[0] = 1
 for batch in range(int(sys.argv[3])):
-    cache.put("model", [(f"{name}-{batch}-{n}", vector) for n in range(int(sys.argv[4]))])
+    cache.store_vectors("model", [(f"{name}-{batch}-{n}", vector) for n in range(int(sys.argv[4]))])
     print(batch, flush=True)
 """
 
@@ -296,12 +301,12 @@ def test_kill_9_while_writing_leaves_a_readable_cache_of_whole_batches(tmp_path:
     os.kill(writer.pid, signal.SIGKILL)
     assert writer.wait() == -signal.SIGKILL
     writer.stdout.close()
-    vectors = Vectors(cache)
-    assert vectors.get("model", "killed-3-3999", 512) is not None
+    vectors = VectorCache(cache)
+    assert vectors.read_vector("model", "killed-3-3999", 512) is not None
     with sqlite3.connect(cache) as database:
         assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
         assert database.execute("SELECT count(*) FROM vectors").fetchone()[0] % 4000 == 0
-    vectors.put("model", [("after", np.eye(512, dtype=np.float32)[0])])
+    vectors.store_vectors("model", [("after", np.eye(512, dtype=np.float32)[0])])
 
 
 def test_processes_that_start_together_share_one_cache(tmp_path: Path) -> None:
@@ -323,7 +328,7 @@ def test_a_foreign_or_damaged_cache_is_named_and_left_as_it_is(tmp_path: Path, c
         with sqlite3.connect(cache) as database:
             database.execute("CREATE TABLE accounts (name TEXT)")
     else:
-        Vectors(cache).close()
+        VectorCache(cache).close()
         cache.write_bytes(cache.read_bytes()[:3000])
     before = cache.read_bytes()
     message = error_of("nowhere", cache=cache)
@@ -337,12 +342,12 @@ def test_a_cache_that_is_a_folder_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("blob", [b"\0" * 12, np.full(32, 7, "<f4").tobytes(), np.full(32, np.nan, "<f4").tobytes()])
 def test_a_kept_vector_of_another_size_or_length_is_not_used(tmp_path: Path, blob: bytes) -> None:
-    vectors = Vectors(tmp_path / "vectors.sqlite")
-    vectors.put("model", [("pixels", np.eye(32, dtype=np.float32)[0])])
+    vectors = VectorCache(tmp_path / "vectors.sqlite")
+    vectors.store_vectors("model", [("pixels", np.eye(32, dtype=np.float32)[0])])
     with sqlite3.connect(vectors.path) as database:
         database.execute("UPDATE vectors SET vector = ?", (blob,))
     with pytest.raises(UserError, match=r"vectors\.sqlite is damaged"):
-        vectors.get("model", "pixels", 32)
+        vectors.read_vector("model", "pixels", 32)
 
 
 # --- Pictures -----------------------------------------------------------------------------------------------------
@@ -402,7 +407,7 @@ def test_a_palette_with_a_transparent_color_lies_on_white(tmp_path: Path) -> Non
     ],
 )
 def test_a_bad_picture_is_named_with_what_is_wrong(
-    scorer: clip.Scorer, tmp_path: Path, fault: str, sentence: str
+    scorer: clip.ClipScorer, tmp_path: Path, fault: str, sentence: str
 ) -> None:
     path = tmp_path / "bad.png"
     if fault == "text":
@@ -419,14 +424,14 @@ def test_a_bad_picture_is_named_with_what_is_wrong(
     elif fault == "folder":
         path.mkdir()
     with pytest.raises(UserError, match=sentence):
-        list(scorer.pictures([path]))
+        list(scorer.encode_pictures([path]))
 
 
 # --- Names and weights --------------------------------------------------------------------------------------------
 
 
 def test_a_folder_a_relative_folder_and_a_file_name_the_same_model(
-    folder: Path, scorer: clip.Scorer, architecture: str, monkeypatch: pytest.MonkeyPatch
+    folder: Path, scorer: clip.ClipScorer, architecture: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(folder.parent)
     names = [
@@ -436,15 +441,15 @@ def test_a_folder_a_relative_folder_and_a_file_name_the_same_model(
         f"{architecture}:tiny/{clip_weights.FOLDER_WEIGHTS[0]}",
     ]
     for name in names:
-        other = clip.load(name, batch_size=8)
+        other = clip.load_clip(name, batch_size=8)
         assert other.model_hash == scorer.model_hash
         np.testing.assert_array_equal(vectors_of(other, [noise(1)]), vectors_of(scorer, [noise(1)]))
-        np.testing.assert_array_equal(other.texts(["a cat"]), scorer.texts(["a cat"]))
+        np.testing.assert_array_equal(other.encode_texts(["a cat"]), scorer.encode_texts(["a cat"]))
 
 
 @pytest.mark.parametrize("changed", ["weights", "architecture", "preprocessing"])
 def test_the_model_hash_tells_weights_architecture_and_preprocessing(
-    copied: Path, scorer: clip.Scorer, changed: str
+    copied: Path, scorer: clip.ClipScorer, changed: str
 ) -> None:
     config = json.loads((copied / "open_clip_config.json").read_text())
     if changed == "weights":
@@ -456,7 +461,7 @@ def test_the_model_hash_tells_weights_architecture_and_preprocessing(
     else:
         config["preprocess_cfg"]["mean"] = [0.5, 0.5, 0.5]
     (copied / "open_clip_config.json").write_text(json.dumps(config))
-    assert clip.load(str(copied)).model_hash != scorer.model_hash
+    assert clip.load_clip(str(copied)).model_hash != scorer.model_hash
 
 
 @pytest.mark.parametrize(
@@ -480,7 +485,7 @@ def test_an_architecture_alone_is_refused_never_random(architecture: str) -> Non
 
 
 def test_weights_that_the_library_left_out_are_noticed(folder: Path) -> None:
-    source = clip_weights.find(str(folder))
+    source = clip_weights.find_clip(str(folder))
     with pytest.raises(AssertionError, match="unloaded"):
         clip_weights._check_loaded(open_clip.CLIP(**CONFIG), source)
 
@@ -526,14 +531,14 @@ def test_weights_of_not_a_number_are_noticed(copied: Path) -> None:
     weights["visual.proj"][:] = torch.nan
     save_file(weights, copied / clip_weights.FOLDER_WEIGHTS[0])
     with pytest.raises(UserError, match=r"open_clip_model\.safetensors gives no usable numbers in fp32"):
-        vectors_of(clip.load(str(copied)), [noise(1)])
+        vectors_of(clip.load_clip(str(copied)), [noise(1)])
 
 
 def test_a_local_openai_checkpoint_points_to_quickgelu(copied: Path, architecture: str) -> None:
     file = copied / "openai.safetensors"
     shutil.copy(copied / clip_weights.FOLDER_WEIGHTS[0], file)
     with pytest.warns(UserWarning, match=f"needs tiny-clip-quickgelu:{file}"):
-        clip.load(f"{architecture}:{file}")
+        clip.load_clip(f"{architecture}:{file}")
 
 
 @pytest.mark.parametrize(

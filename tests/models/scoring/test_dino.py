@@ -78,8 +78,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def scorer(folder: Path) -> dino.Scorer:
-    return dino.load(f"dinov2:{folder}", device="cpu", batch_size=8)
+def scorer(folder: Path) -> dino.DinoScorer:
+    return dino.load_dino(f"dinov2:{folder}", device="cpu", batch_size=8)
 
 
 @pytest.fixture
@@ -92,11 +92,11 @@ def noise(seed: int, size: int = 48) -> Image.Image:
     return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (size, size, 3), dtype=np.uint8))
 
 
-def vectors_of(scorer: dino.Scorer, pictures: list[Image.Image]) -> np.ndarray:
-    return np.stack([vector for _, vector in scorer.pictures(pictures)])
+def vectors_of(scorer: dino.DinoScorer, pictures: list[Image.Image]) -> np.ndarray:
+    return np.stack([vector for _, vector in scorer.encode_pictures(pictures)])
 
 
-def count_passes(scorer: dino.Scorer) -> list[int]:
+def count_passes(scorer: dino.DinoScorer) -> list[int]:
     """The sizes of the passes that the model really runs from now on."""
     sizes: list[int] = []
     scorer.model.register_forward_hook(lambda _module, inputs, _output: sizes.append(len(inputs[0])))
@@ -105,7 +105,7 @@ def count_passes(scorer: dino.Scorer) -> list[int]:
 
 def error_of(name: object, **options: object) -> str:
     with pytest.raises(UserError) as caught:
-        dino.load(f"dinov2:{name}", device="cpu", **options)
+        dino.load_dino(f"dinov2:{name}", device="cpu", **options)
     message = str(caught.value)
     assert "\n" not in message
     assert not message.endswith(".")
@@ -115,7 +115,7 @@ def error_of(name: object, **options: object) -> str:
 # --- Vectors ------------------------------------------------------------------------------------------------------
 
 
-def test_vectors_are_those_of_transformers_at_unit_length(scorer: dino.Scorer, folder: Path) -> None:
+def test_vectors_are_those_of_transformers_at_unit_length(scorer: dino.DinoScorer, folder: Path) -> None:
     model = AutoModel.from_pretrained(folder, dtype=torch.float32)
     processor = AutoImageProcessor.from_pretrained(folder, backend="pil")
     with torch.no_grad():
@@ -132,12 +132,12 @@ def test_dinov3_gives_what_transformers_pools(tmp_path: Path, kind: str) -> None
     processor = AutoImageProcessor.from_pretrained(made, backend="pil")
     with torch.no_grad():
         expected = model(**processor(noise(1), return_tensors="pt")).pooler_output.numpy()
-    scorer = dino.load(f"dinov3:{made}", device="cpu")
+    scorer = dino.load_dino(f"dinov3:{made}", device="cpu")
     assert scorer.dimension == 32
     np.testing.assert_allclose(vectors_of(scorer, [noise(1)]), expected / np.linalg.norm(expected), atol=1e-5)
 
 
-def test_different_pictures_have_different_vectors(scorer: dino.Scorer) -> None:
+def test_different_pictures_have_different_vectors(scorer: dino.DinoScorer) -> None:
     vectors = vectors_of(scorer, [noise(n) for n in range(11)])
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
     assert (vectors @ vectors.T - np.eye(11)).max() < 0.999
@@ -146,7 +146,7 @@ def test_different_pictures_have_different_vectors(scorer: dino.Scorer) -> None:
 @pytest.mark.usefixtures("two_threads")
 @pytest.mark.parametrize("batch_size", [5, 16])
 def test_a_picture_has_the_same_bits_alone_in_any_order_and_in_any_batch(folder: Path, batch_size: int) -> None:
-    scorer = dino.load(f"dinov2:{folder}", device="cpu", batch_size=batch_size)
+    scorer = dino.load_dino(f"dinov2:{folder}", device="cpu", batch_size=batch_size)
     pictures = [noise(n) for n in range(11)]
     passes = count_passes(scorer)
     together = vectors_of(scorer, pictures)
@@ -160,33 +160,33 @@ def test_a_picture_has_the_same_bits_alone_in_any_order_and_in_any_batch(folder:
 
 def test_loading_leaves_the_global_random_state_alone(folder: Path) -> None:
     before = torch.get_rng_state()
-    dino.load(f"dinov2:{folder}", device="cpu")
+    dino.load_dino(f"dinov2:{folder}", device="cpu")
     assert torch.equal(before, torch.get_rng_state())
 
 
 @pytest.mark.gpu
-def test_vectors_on_a_gpu_are_near_and_as_steady(scorer: dino.Scorer, folder: Path) -> None:
+def test_vectors_on_a_gpu_are_near_and_as_steady(scorer: dino.DinoScorer, folder: Path) -> None:
     pictures = [noise(n) for n in range(11)]
-    there = dino.load(f"dinov2:{folder}", device="cuda", batch_size=8)
+    there = dino.load_dino(f"dinov2:{folder}", device="cuda", batch_size=8)
     np.testing.assert_allclose(vectors_of(there, pictures), vectors_of(scorer, pictures), atol=1e-3)
     np.testing.assert_array_equal(vectors_of(there, pictures)[::-1], vectors_of(there, pictures[::-1]))
 
 
 def test_a_folder_without_preprocessing_takes_the_published_models_own(copied: Path) -> None:
     (copied / dino.PREPROCESSING).unlink()
-    scorer = dino.load(str(copied), device="cpu")
-    assert scorer._prepare(noise(1)).shape == (3, 224, 224)
-    white = scorer._prepare(Image.new("RGB", (300, 200), "white"))[:, 0, 0]
+    scorer = dino.load_dino(str(copied), device="cpu")
+    assert scorer._prepare_picture(noise(1)).shape == (3, 224, 224)
+    white = scorer._prepare_picture(Image.new("RGB", (300, 200), "white"))[:, 0, 0]
     assert white.tolist() == pytest.approx([(1 - 0.485) / 0.229, (1 - 0.456) / 0.224, (1 - 0.406) / 0.225])
 
 
 def test_published_dinov3_models_look_at_the_whole_picture(tmp_path: Path) -> None:
     made = make_model(tmp_path, seed=0, kind="dinov3_convnext")
     (made / dino.PREPROCESSING).unlink()
-    scorer = dino.load(f"dinov3:{made}", device="cpu")
+    scorer = dino.load_dino(f"dinov3:{made}", device="cpu")
     edges = Image.new("RGB", (60, 20), "black")
     edges.paste("white", (0, 0, 10, 20))
-    seen = scorer._prepare(edges)
+    seen = scorer._prepare_picture(edges)
     assert seen.shape == (3, 224, 224)
     assert seen[0, 0, 0] == pytest.approx((1 - 0.485) / 0.229)
     assert seen[0, 0, -1] == pytest.approx(-0.485 / 0.229)
@@ -195,22 +195,25 @@ def test_published_dinov3_models_look_at_the_whole_picture(tmp_path: Path) -> No
 # --- Pictures and the cache ---------------------------------------------------------------------------------------
 
 
-def test_a_bad_picture_stops_the_stream_unless_told_otherwise(scorer: dino.Scorer, tmp_path: Path) -> None:
+def test_a_bad_picture_stops_the_stream_unless_told_otherwise(scorer: dino.DinoScorer, tmp_path: Path) -> None:
     paths = [tmp_path / f"{n}.png" for n in range(3)]
     for path in paths:
         noise(1).save(path)
     paths[1].write_text("no picture")
     with pytest.raises(UserError, match=r"1\.png is not a picture"):
-        list(scorer.pictures(paths))
+        list(scorer.encode_pictures(paths))
     told: list[Path] = []
-    assert [path for path, _ in scorer.pictures(paths, bad=lambda path, _: told.append(path))] == [paths[0], paths[2]]
+    assert [path for path, _ in scorer.encode_pictures(paths, bad=lambda path, _: told.append(path))] == [
+        paths[0],
+        paths[2],
+    ]
     assert told == [paths[1]]
 
 
 def test_a_picture_met_before_runs_no_pass_in_a_later_load(folder: Path, tmp_path: Path) -> None:
     cache = tmp_path / "data" / "vectors.sqlite"
     pictures = [noise(n) for n in range(11)]
-    first, later = (dino.load(str(folder), device="cpu", cache=cache, batch_size=8) for _ in range(2))
+    first, later = (dino.load_dino(str(folder), device="cpu", cache=cache, batch_size=8) for _ in range(2))
     passes, none = count_passes(first), count_passes(later)
     made = vectors_of(first, pictures)
     np.testing.assert_array_equal(vectors_of(later, pictures), made)
@@ -224,9 +227,9 @@ def test_what_changes_the_vectors_is_not_mixed_in_one_cache(folder: Path, copied
     (copied / dino.PREPROCESSING).write_text(json.dumps(settings | {"image_mean": [0.1, 0.1, 0.1]}))
     looks = tiny.tiny_clip(tmp_path / "clip")  # 32 numbers wide too
     for model in (folder, other, copied):
-        cached = vectors_of(dino.load(str(model), device="cpu", cache=cache), [noise(1)])
-        np.testing.assert_array_equal(cached, vectors_of(dino.load(str(model), device="cpu"), [noise(1)]))
-    seen = [vector for _, vector in clip.load(str(looks), device="cpu", cache=cache).pictures([noise(1)])]
+        cached = vectors_of(dino.load_dino(str(model), device="cpu", cache=cache), [noise(1)])
+        np.testing.assert_array_equal(cached, vectors_of(dino.load_dino(str(model), device="cpu"), [noise(1)]))
+    seen = [vector for _, vector in clip.load_clip(str(looks), device="cpu", cache=cache).encode_pictures([noise(1)])]
     assert abs(seen[0] @ cached[0]) < 0.9
 
 
@@ -234,11 +237,11 @@ def test_what_changes_the_vectors_is_not_mixed_in_one_cache(folder: Path, copied
 
 
 def test_a_name_with_or_without_its_prefix_means_the_same_model(
-    folder: Path, scorer: dino.Scorer, monkeypatch: pytest.MonkeyPatch
+    folder: Path, scorer: dino.DinoScorer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(folder.parent)
     for name in (str(folder), "dinov2:tiny", "tiny"):
-        assert dino.load(name, device="cpu").model_hash == scorer.model_hash
+        assert dino.load_dino(name, device="cpu").model_hash == scorer.model_hash
 
 
 def test_a_place_without_a_model_is_named(tmp_path: Path) -> None:
@@ -301,11 +304,11 @@ def test_weights_that_do_not_fit_are_named_and_never_filled_with_random_numbers(
     assert fault == "shape" or "they lack layernorm.weight" in message
 
 
-def test_weights_without_what_only_training_needs_give_the_same_vectors(copied: Path, scorer: dino.Scorer) -> None:
+def test_weights_without_what_only_training_needs_give_the_same_vectors(copied: Path, scorer: dino.DinoScorer) -> None:
     weights = load_file(copied / dino.WEIGHTS)
     del weights["embeddings.mask_token"]
     save_file(weights, copied / dino.WEIGHTS, metadata={"format": "pt"})
-    found = vectors_of(dino.load(str(copied), device="cpu", batch_size=8), [noise(1)])
+    found = vectors_of(dino.load_dino(str(copied), device="cpu", batch_size=8), [noise(1)])
     np.testing.assert_allclose(found, vectors_of(scorer, [noise(1)]), atol=1e-6)
 
 
@@ -314,7 +317,7 @@ def test_weights_that_give_no_numbers_are_named(copied: Path) -> None:
     weights["layernorm.weight"][:] = torch.nan
     save_file(weights, copied / dino.WEIGHTS, metadata={"format": "pt"})
     with pytest.raises(UserError, match=r"model\.safetensors gives no usable numbers in fp32"):
-        vectors_of(dino.load(str(copied), device="cpu"), [noise(1)])
+        vectors_of(dino.load_dino(str(copied), device="cpu"), [noise(1)])
 
 
 @pytest.fixture
@@ -323,12 +326,12 @@ def hub_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_a_hub_model_fetched_earlier_is_found(hub_cache: Path, folder: Path, scorer: dino.Scorer) -> None:
+def test_a_hub_model_fetched_earlier_is_found(hub_cache: Path, folder: Path, scorer: dino.DinoScorer) -> None:
     repository = hub_cache / "models--owner--tiny"
     shutil.copytree(folder, repository / "snapshots" / "0123")
     (repository / "refs").mkdir()
     (repository / "refs" / "main").write_text("0123")
-    assert dino.load("dinov2:owner/tiny", device="cpu").model_hash == scorer.model_hash
+    assert dino.load_dino("dinov2:owner/tiny", device="cpu").model_hash == scorer.model_hash
 
 
 @pytest.mark.parametrize("name", ["facebook/dinov2-base", "bad--name/x"])

@@ -13,14 +13,22 @@ from safetensors import safe_open
 from models import toybox
 from models.picture.shot import Ref, Shot
 from models.sdxl import locate, renderer
-from models.sdxl.embedding import About, Embedding, contents, pack, read, rounded, write
-from models.sdxl.embedding_formats import export
+from models.sdxl.embedding import (
+    Embedding,
+    EmbeddingMetadata,
+    pack_safetensors,
+    read_embedding,
+    read_tensors,
+    round_to_half,
+    write_embedding,
+)
+from models.sdxl.embedding_formats import export_embedding
 from models.sdxl.pipeline import Options
-from models.sdxl.prompt_encoder import encode, encoders_of
-from models.sdxl.renderer import Model
+from models.sdxl.prompt_encoder import encode_prompt, list_encoders
+from models.sdxl.renderer import Renderer
 from models.system.errors import UserError
 
-ABOUT = About(
+ABOUT = EmbeddingMetadata(
     persona="pip",
     base_model="b" * 64,
     base_model_name="toybox",
@@ -40,14 +48,14 @@ def word(count: int = 2, widths: tuple[int, ...] = (32, 48), seed: int = 0, scal
 
 
 def test_a_record_comes_back_from_its_file(tmp_path: Path) -> None:
-    write(tmp_path / "pip.safetensors", word(), ABOUT)
-    assert About.from_header(contents(tmp_path / "pip.safetensors")[1]) == ABOUT
-    assert read(tmp_path / "pip.safetensors") == word()
+    write_embedding(tmp_path / "pip.safetensors", word(), ABOUT)
+    assert EmbeddingMetadata.from_header(read_tensors(tmp_path / "pip.safetensors")[1]) == ABOUT
+    assert read_embedding(tmp_path / "pip.safetensors") == word()
 
 
 @given(
     st.builds(
-        About,
+        EmbeddingMetadata,
         persona=TEXTS,
         base_model_name=TEXTS,
         references=st.lists(TEXTS, max_size=3).map(tuple),
@@ -58,15 +66,15 @@ def test_a_record_comes_back_from_its_file(tmp_path: Path) -> None:
     )
 )
 @settings(max_examples=50, deadline=None)
-def test_every_record_comes_back_from_its_header(about: About) -> None:
-    content = pack({"clip_l": torch.ones(1, 4)}, about.to_header())
+def test_every_record_comes_back_from_its_header(about: EmbeddingMetadata) -> None:
+    content = pack_safetensors({"clip_l": torch.ones(1, 4)}, about.to_header())
     header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])["__metadata__"]
     assert all(isinstance(value, str) for value in header.values())
-    assert About.from_header(header) == about
+    assert EmbeddingMetadata.from_header(header) == about
 
 
 def test_other_programs_find_plain_texts_in_the_header(tmp_path: Path) -> None:
-    write(tmp_path / "pip.safetensors", word(), ABOUT)
+    write_embedding(tmp_path / "pip.safetensors", word(), ABOUT)
     with safe_open(tmp_path / "pip.safetensors", "pt") as file:
         header = file.metadata()
         assert set(file.keys()) == {"clip_l", "clip_g"}
@@ -78,32 +86,32 @@ def test_other_programs_find_plain_texts_in_the_header(tmp_path: Path) -> None:
 def test_equal_words_have_equal_bytes(tmp_path: Path) -> None:
     """safetensors alone writes the entries in another order each time."""
     for number in range(8):
-        write(tmp_path / f"{number}.safetensors", word(), ABOUT)
+        write_embedding(tmp_path / f"{number}.safetensors", word(), ABOUT)
     assert len({path.read_bytes() for path in tmp_path.iterdir()}) == 1
 
 
 def test_a_header_of_another_program_says_nothing() -> None:
-    assert About.from_header({"settings": "not ours", "seed": "seven"}) == About()
+    assert EmbeddingMetadata.from_header({"settings": "not ours", "seed": "seven"}) == EmbeddingMetadata()
     with pytest.raises(UserError, match="the header of this embedding is damaged"):
-        About.from_header(ABOUT.to_header() | {"seed": "seven"})
+        EmbeddingMetadata.from_header(ABOUT.to_header() | {"seed": "seven"})
 
 
 def test_half_precision_is_half_as_large_and_close(tmp_path: Path) -> None:
     whole, half = tmp_path / "whole.safetensors", tmp_path / "half.safetensors"
     many = word(count=64)
-    write(whole, many, {})
-    write(half, many, {}, half=True)
+    write_embedding(whole, many, {})
+    write_embedding(half, many, {}, half=True)
     assert half.stat().st_size < 0.52 * whole.stat().st_size
-    assert contents(half)[0]["clip_g"].dtype == torch.float16
-    again = read(half)
-    assert again == rounded(many) != many
+    assert read_tensors(half)[0]["clip_g"].dtype == torch.float16
+    again = read_embedding(half)
+    assert again == round_to_half(many) != many
     for one, other in zip(again.vectors, many.vectors, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-6)
 
 
 def test_what_half_precision_cannot_hold_is_not_written(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="the vectors of clip_l are too large for half precision: write them in full"):
-        write(tmp_path / "pip.safetensors", word(scale=1e6), {}, half=True)
+        write_embedding(tmp_path / "pip.safetensors", word(scale=1e6), {}, half=True)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -113,13 +121,15 @@ def test_what_half_precision_cannot_hold_is_not_written(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def theirs(tmp_path_factory: pytest.TempPathFactory) -> tuple[StableDiffusionXLPipeline, Embedding]:
     """Toybox with a word as diffusers itself puts one in: two files, two calls."""
-    pipe = StableDiffusionXLPipeline.from_pretrained(toybox.folder(), torch_dtype=torch.float32, local_files_only=True)
-    encoders = encoders_of(pipe)
+    pipe = StableDiffusionXLPipeline.from_pretrained(
+        toybox.weights_folder(), torch_dtype=torch.float32, local_files_only=True
+    )
+    encoders = list_encoders(pipe)
     like = [encoder.model.get_input_embeddings().weight.std().item() for encoder in encoders]
-    plain = word(widths=tuple(encoder.width for encoder in encoders))
+    plain = word(widths=tuple(encoder.embedding_width for encoder in encoders))
     learned = Embedding("<pip>", tuple(table * size for table, size in zip(plain.vectors, like, strict=True)))
     path = tmp_path_factory.mktemp("words") / "pip.safetensors"
-    for file, encoder in zip(export(path, learned, ABOUT, "diffusers"), encoders, strict=True):
+    for file, encoder in zip(export_embedding(path, learned, ABOUT, "diffusers"), encoders, strict=True):
         pipe.load_textual_inversion(
             str(file), text_encoder=encoder.model, tokenizer=encoder.tokenizer, local_files_only=True
         )
@@ -127,21 +137,21 @@ def theirs(tmp_path_factory: pytest.TempPathFactory) -> tuple[StableDiffusionXLP
 
 
 @pytest.fixture(scope="module")
-def ours() -> Model:
-    return renderer.load(locate.locate("toybox"), Options(device="cpu", precision="fp32"))
+def ours() -> Renderer:
+    return renderer.load_renderer(locate.locate_model("toybox"), Options(device="cpu", precision="fp32"))
 
 
 PROMPT = "a portrait of <pip> in the forest"
 
 
 def test_diffusers_reads_our_file_as_the_same_features(
-    theirs: tuple[StableDiffusionXLPipeline, Embedding], ours: Model
+    theirs: tuple[StableDiffusionXLPipeline, Embedding], ours: Renderer
 ) -> None:
     pipe, learned = theirs
     with torch.no_grad():
         hidden, _, pooled, _ = pipe.encode_prompt(PROMPT)
-        mine = encode(ours.encoders, PROMPT, [learned])
-        without = encode(ours.encoders, PROMPT)
+        mine = encode_prompt(ours.encoders, PROMPT, [learned])
+        without = encode_prompt(ours.encoders, PROMPT)
     assert torch.equal(hidden, mine.hidden)
     assert not torch.equal(without.hidden, mine.hidden)
     # Toybox's config names the true end of text; with a published one diffusers would pool at the word.
@@ -149,11 +159,11 @@ def test_diffusers_reads_our_file_as_the_same_features(
 
 
 def test_diffusers_renders_our_file_as_the_same_pixels(
-    theirs: tuple[StableDiffusionXLPipeline, Embedding], ours: Model, tmp_path: Path
+    theirs: tuple[StableDiffusionXLPipeline, Embedding], ours: Renderer, tmp_path: Path
 ) -> None:
     pipe, learned = theirs
     path = tmp_path / "pip.safetensors"
-    write(path, learned, ABOUT)
+    write_embedding(path, learned, ABOUT)
     shot = Shot(
         prompt=PROMPT, model=ours.source.ref, seed=3, width=64, height=64, steps=3, guidance=1.0,
         embeddings=(Ref(str(path), learned.hash),),
@@ -164,5 +174,5 @@ def test_diffusers_renders_our_file_as_the_same_pixels(
     with torch.no_grad():
         [image] = pipe(PROMPT, generator=generator, **size).images
     assert image.tobytes() == picture.image.tobytes()
-    [plain] = ours.generate([shot.but(embeddings=())])
+    [plain] = ours.generate([shot.with_changes(embeddings=())])
     assert plain.image.tobytes() != image.tobytes()

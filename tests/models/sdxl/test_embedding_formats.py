@@ -16,9 +16,17 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from models.sdxl import locate
-from models.sdxl.embedding import About, Embedding, rounded, write
-from models.sdxl.embedding_formats import LARGEST, Found, export, format_of, read, targets, widths_of
-from models.sdxl.locate import Source
+from models.sdxl.embedding import Embedding, EmbeddingMetadata, round_to_half, write_embedding
+from models.sdxl.embedding_formats import (
+    MAX_FILE_BYTES,
+    ForeignEmbedding,
+    encoder_widths,
+    export_embedding,
+    export_paths,
+    format_of,
+    read_foreign,
+)
+from models.sdxl.locate import ModelSource
 from models.system.errors import UserError
 
 L, G = 768, 1280
@@ -94,7 +102,7 @@ FILES: dict[str, tuple[Make, Embedding]] = {
     "the same, pickled": (saved("pip.pt", {"clip_g": XL.vectors[1], "clip_l": XL.vectors[0]}), XL),
     "kohya: SD 1.x": (saved("pip.safetensors", {"emb_params": SD1.vectors[0]}), SD1),
     "kohya: SD 1.x, pickled": (saved("pip.pt", {"emb_params": SD1.vectors[0]}), SD1),
-    "kohya: half precision": (saved("pip.safetensors", {"emb_params": SD1.vectors[0].half()}), rounded(SD1)),
+    "kohya: half precision": (saved("pip.safetensors", {"emb_params": SD1.vectors[0].half()}), round_to_half(SD1)),
     "A1111: .pt": (saved("elsewhere.pt", a1111({"*": SD1.vectors[0]})), SD1),
     "A1111: .pt, a parameter": (saved("x.pt", a1111({"*": torch.nn.Parameter(SD1.vectors[0].clone())})), SD1),
     "A1111: .pt, a ParameterDict": (saved("x.pt", a1111(parameters())), SD1),
@@ -119,9 +127,9 @@ FILES: dict[str, tuple[Make, Embedding]] = {
 @pytest.mark.parametrize("kind", FILES)
 def test_each_format_is_read(kind: str, tmp_path: Path) -> None:
     make, expected = FILES[kind]
-    found = read(make(tmp_path))
+    found = read_foreign(make(tmp_path))
     assert found.embedding == expected
-    assert found.about == About()
+    assert found.about == EmbeddingMetadata()
 
 
 def test_cog_is_read_and_its_word_must_be_named(tmp_path: Path) -> None:
@@ -130,16 +138,16 @@ def test_cog_is_read_and_its_word_must_be_named(tmp_path: Path) -> None:
     with pytest.raises(
         UserError, match=r"embeddings\.pti does not say which word it is for: name the token \(--token\)"
     ):
-        read([path])
-    assert read([path], token="<pip>").embedding == XL
-    assert read([path], otherwise="<pip>").embedding == XL
-    assert read([path], token="<pip>").format == "cog-sdxl"
+        read_foreign([path])
+    assert read_foreign([path], token="<pip>").embedding == XL
+    assert read_foreign([path], otherwise="<pip>").embedding == XL
+    assert read_foreign([path], token="<pip>").format == "cog-sdxl"
 
 
 def test_our_own_file_comes_with_its_record(tmp_path: Path) -> None:
-    about = About(persona="pip", seed=3, metrics={"identity": 0.5})
-    write(tmp_path / "v1.safetensors", XL, about)
-    found = read([tmp_path / "v1.safetensors"])
+    about = EmbeddingMetadata(persona="pip", seed=3, metrics={"identity": 0.5})
+    write_embedding(tmp_path / "v1.safetensors", XL, about)
+    found = read_foreign([tmp_path / "v1.safetensors"])
     assert (found.embedding, found.about, found.format) == (XL, about, "restage")
 
 
@@ -147,8 +155,8 @@ def test_a_folder_with_both_kinds_of_a_pair(tmp_path: Path) -> None:
     for kind in ("bin", "safetensors"):
         pair(f"learned_embeds.{kind}", f"learned_embeds_2.{kind}")(tmp_path)
     (tmp_path / "README.md").write_text("a word")
-    assert read([tmp_path]).embedding == XL
-    assert read([tmp_path]).format == "diffusers"
+    assert read_foreign([tmp_path]).embedding == XL
+    assert read_foreign([tmp_path]).format == "diffusers"
 
 
 # --- names ------------------------------------------------------------------------------------------------------------
@@ -157,21 +165,21 @@ def test_a_folder_with_both_kinds_of_a_pair(tmp_path: Path) -> None:
 def test_a_word_is_called_as_asked_then_as_its_file_says_then_as_expected_then_as_its_file(tmp_path: Path) -> None:
     named = saved("file.pt", a1111({"*": SD1.vectors[0]}))(tmp_path)
     nameless = saved("kohya.safetensors", {"emb_params": SD1.vectors[0]})(tmp_path)
-    assert read(named, token="<asked>", otherwise="<else>").embedding.token == "<asked>"
-    assert read(named, otherwise="<else>").embedding.token == "<pip>"
-    assert read(nameless, otherwise="<else>").embedding.token == "<else>"
-    assert read(nameless).embedding.token == "<kohya>"
+    assert read_foreign(named, token="<asked>", otherwise="<else>").embedding.token == "<asked>"
+    assert read_foreign(named, otherwise="<else>").embedding.token == "<pip>"
+    assert read_foreign(nameless, otherwise="<else>").embedding.token == "<else>"
+    assert read_foreign(nameless).embedding.token == "<kohya>"
 
 
 @pytest.mark.parametrize("name", ["my word", "pip (v2)", "a:1", "<a b>", "x" * 5000 + " y"])
 def test_a_name_that_cannot_stand_in_a_prompt(name: str, tmp_path: Path) -> None:
     paths = saved("x.pt", a1111({"*": SD1.vectors[0]}, name))(tmp_path)
     with pytest.raises(UserError, match=r"calls its word .*, which cannot stand in a prompt: name the token") as caught:
-        read(paths)
+        read_foreign(paths)
     assert len(str(caught.value)) < 400
-    assert read(paths, token="<pip>").embedding == SD1
+    assert read_foreign(paths, token="<pip>").embedding == SD1
     with pytest.raises(UserError, match="must stand in angle brackets"):
-        read(paths, token="pip")
+        read_foreign(paths, token="pip")
 
 
 # --- which encoder ----------------------------------------------------------------------------------------------------
@@ -194,34 +202,38 @@ def only(table: torch.Tensor, name: str = "pip.safetensors") -> Make:
 )  # fmt: skip
 def test_tables_that_do_not_fit(make: Make, widths: tuple[int, ...], sentence: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=sentence):
-        read(make(tmp_path), widths=widths)
+        read_foreign(make(tmp_path), widths=widths)
 
 
 def test_half_of_a_pair_is_not_taken_for_a_word_of_sd1(tmp_path: Path) -> None:
     first, _ = pair("learned_embeds.safetensors", "learned_embeds_2.safetensors")(tmp_path)
     with pytest.raises(UserError, match="one of two text encoders: give the other's file as well"):
-        read([first])
-    assert read([first], widths=ONE).embedding.vectors[0].shape == (2, L)  # somebody said that it is for SD 1.x
+        read_foreign([first])
+    assert read_foreign([first], widths=ONE).embedding.vectors[0].shape == (2, L)  # somebody said that it is for SD 1.x
 
 
 def test_a_pair_that_is_none(tmp_path: Path) -> None:
     one, other = only(XL.vectors[0], "a.safetensors")(tmp_path), only(XL.vectors[0], "b.safetensors")(tmp_path)
     with pytest.raises(UserError, match="are for encoders 768 and 768 wide, not 768 and 1280: check the pair"):
-        read([*one, *other])
+        read_foreign([*one, *other])
     whole = saved("c.safetensors", {"clip_l": XL.vectors[0], "clip_g": XL.vectors[1]})(tmp_path)
     with pytest.raises(UserError, match=r"c\.safetensors is a whole word, not one of a pair: give it alone"):
-        read([*one, *whole])
+        read_foreign([*one, *whole])
     fewer = only(XL.vectors[1][:1].clone(), "d.safetensors")(tmp_path)
     with pytest.raises(UserError, match="has 2 and 1 vectors for its text encoders"):
-        read([*one, *fewer])
+        read_foreign([*one, *fewer])
 
 
-def test_the_widths_of_a_model_tell_where_a_table_belongs(sdxl: Source, sd1: Source, tmp_path: Path) -> None:
-    assert (widths_of(sdxl), widths_of(sd1), widths_of(locate.locate("toybox"))) == ((32, 48), (32,), (96, 128))
+def test_the_widths_of_a_model_tell_where_a_table_belongs(sdxl: ModelSource, sd1: ModelSource, tmp_path: Path) -> None:
+    assert (encoder_widths(sdxl), encoder_widths(sd1), encoder_widths(locate.locate_model("toybox"))) == (
+        (32, 48),
+        (32,),
+        (96, 128),
+    )
     small = word((32, 48))
     paths = [only(table.clone(), f"{at}.safetensors")(tmp_path)[0] for at, table in enumerate(small.vectors)]
-    assert read(paths[::-1], widths=widths_of(sdxl)).embedding == small
-    assert read(paths[:1], widths=widths_of(sd1)).embedding == word((32,))
+    assert read_foreign(paths[::-1], widths=encoder_widths(sdxl)).embedding == small
+    assert read_foreign(paths[:1], widths=encoder_widths(sd1)).embedding == word((32,))
 
 
 # --- what is no embedding, and what is worse --------------------------------------------------------------------------
@@ -257,7 +269,7 @@ def test_a_pickle_with_code_in_it_is_refused_and_nothing_runs(
     assert proof.exists()  # it would run
     proof.unlink()
     with pytest.raises(UserError) as caught:
-        read([path])
+        read_foreign([path])
     assert not proof.exists()
     assert "\n" not in str(caught.value)
     if protocol != 0:  # a text, to torch
@@ -267,7 +279,10 @@ def test_a_pickle_with_code_in_it_is_refused_and_nothing_runs(
 def test_nor_does_it_run_where_the_environment_asks_for_it(tmp_path: Path) -> None:
     proof, path = tmp_path / "it ran", tmp_path / "pip.pt"
     path.write_bytes(pickled(a1111({"*": Code(f"touch '{proof}'")}), None))
-    code = "import sys; from pathlib import Path; from models.sdxl.embedding_formats import read; read([Path(sys.argv[1])])"
+    code = (
+        "import sys; from pathlib import Path; from models.sdxl.embedding_formats import read_foreign; "
+        "read_foreign([Path(sys.argv[1])])"
+    )
     run = subprocess.run(
         [sys.executable, "-c", code, str(path)],
         cwd=Path(__file__).parents[3],
@@ -301,7 +316,7 @@ class Other:
 )
 def test_what_is_no_embedding(name: str, content: Any, sentence: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=sentence) as caught:
-        read(saved(name, content)(tmp_path))
+        read_foreign(saved(name, content)(tmp_path))
     assert str(tmp_path / name) in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -314,7 +329,7 @@ def test_torn_files_of_every_length(tmp_path: Path) -> None:
         for length in [*range(0, 200, 13), *range(200, len(whole), 331)]:
             path.write_bytes(whole[:length])
             with pytest.raises(UserError) as caught:
-                read([path])
+                read_foreign([path])
             assert "\n" not in str(caught.value), length
 
 
@@ -327,22 +342,22 @@ def test_other_files(text: bytes, tmp_path: Path) -> None:
     with pytest.raises(
         UserError, match=r"pip\.pt (is no embedding file that can be read|is not a readable|is a pickle)"
     ):
-        read([path])
+        read_foreign([path])
 
 
 def test_what_is_too_large_for_a_word_is_not_read(tmp_path: Path) -> None:
     large = tmp_path / "model.safetensors"
     with large.open("wb") as file:
-        file.truncate(LARGEST + 1)
+        file.truncate(MAX_FILE_BYTES + 1)
     with pytest.raises(UserError, match="is larger than 64 MiB, which no embedding is"):
-        read([large])
+        read_foreign([large])
     packed = tmp_path / "bomb.pt"
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as bomb, bomb.open("archive/data.pkl", "w") as entry:
         for _ in range(65):
             entry.write(bytes(1 << 20))
     assert packed.stat().st_size < 1 << 20
     with pytest.raises(UserError, match="is larger than 64 MiB"):
-        read([packed])
+        read_foreign([packed])
 
 
 def test_files_that_are_not_there(tmp_path: Path) -> None:
@@ -352,11 +367,11 @@ def test_files_that_are_not_there(tmp_path: Path) -> None:
         (tmp_path,) * 3: "a word is in one file or in two, not in 3",
     }.items():
         with pytest.raises(UserError, match=sentence):
-            read(paths)
+            read_foreign(paths)
     for name in "abc":
         only(SD1.vectors[0], f"{name}.safetensors")(tmp_path)
     with pytest.raises(UserError, match="holds 3 files that may be embeddings: name the file, or the two of a pair"):
-        read([tmp_path])
+        read_foreign([tmp_path])
 
 
 # --- written for others -----------------------------------------------------------------------------------------------
@@ -366,11 +381,11 @@ def test_files_that_are_not_there(tmp_path: Path) -> None:
 @pytest.mark.parametrize("format", ["restage", "diffusers", "a1111"])
 @pytest.mark.parametrize("half", [False, True])
 def test_what_is_written_for_others_is_read_back(embedding: Embedding, format: str, half: bool, tmp_path: Path) -> None:
-    made = export(tmp_path / "pip.safetensors", embedding, About(seed=3), format_of(format), half)
-    assert made == targets(tmp_path / "pip.safetensors", embedding, format_of(format))
+    made = export_embedding(tmp_path / "pip.safetensors", embedding, EmbeddingMetadata(seed=3), format_of(format), half)
+    assert made == export_paths(tmp_path / "pip.safetensors", embedding, format_of(format))
     assert sorted(made) == sorted(tmp_path.iterdir())
-    found: Found = read(made)
-    assert found.embedding == (rounded(embedding) if half else embedding)
+    found: ForeignEmbedding = read_foreign(made)
+    assert found.embedding == (round_to_half(embedding) if half else embedding)
     assert (found.about.seed == 3) == (format == "restage")
 
 
@@ -378,7 +393,7 @@ def test_the_keys_that_others_want(tmp_path: Path) -> None:
     found = {}
     for format, embedding in (("a1111", XL), ("a1111", SD1), ("diffusers", XL), ("diffusers", SD1)):
         folder = tmp_path / f"{format}-{len(embedding.vectors)}"
-        for path in export(folder / "pip.safetensors", embedding, About(), format_of(format)):
+        for path in export_embedding(folder / "pip.safetensors", embedding, EmbeddingMetadata(), format_of(format)):
             tables = load_file(path)
             found[folder.name, path.name] = {key: tuple(table.shape) for key, table in tables.items()}
             length = int.from_bytes(path.read_bytes()[:8], "little")

@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.sdxl.prompt_syntax import BREAK, Span, lint, parse
+from models.sdxl.prompt_syntax import BREAK, WeightedText, lint_prompt, parse_prompt
 from tests.support.prompts_corpus import PLAIN, WEIGHTED, Expected, spans_of
 
 # Characters that mean something come up often enough to meet each other.
 SYNTAX = st.lists(st.sampled_from([*"()[]:\\|<> .19+-a", "BREAK", " BREAK ", ":1.3)", "(x:"])).map("".join)
 
 
-def same(found: list[Span], expected: list[Span]) -> bool:
+def same(found: list[WeightedText], expected: list[WeightedText]) -> bool:
     return [span.text for span in found] == [span.text for span in expected] and [
         span.weight for span in found
     ] == pytest.approx([span.weight for span in expected])
@@ -29,13 +29,13 @@ def test_the_corpus_is_as_large_as_promised() -> None:
 
 @pytest.mark.parametrize(("prompt", "expected"), PLAIN + WEIGHTED, ids=repr)
 def test_parse(prompt: str, expected: Expected) -> None:
-    assert same(parse(prompt), spans_of(expected))
+    assert same(parse_prompt(prompt), spans_of(expected))
 
 
 @pytest.mark.parametrize(("prompt", "expected"), PLAIN)
 def test_a_prompt_without_weights_is_one_span(prompt: str, expected: Expected) -> None:
-    assert all(span.weight == 1.0 for span in parse(prompt))
-    assert len(parse(prompt)) == len(expected) <= 1
+    assert all(span.weight == 1.0 for span in parse_prompt(prompt))
+    assert len(parse_prompt(prompt)) == len(expected) <= 1
 
 
 @pytest.mark.parametrize(
@@ -54,16 +54,16 @@ def test_a_prompt_without_weights_is_one_span(prompt: str, expected: Expected) -
 )
 @pytest.mark.timeout(60)  # quadratic reading takes minutes
 def test_a_hundred_thousand_characters_are_read_in_linear_time(prompt: str) -> None:
-    spans = parse(prompt)
-    lint(prompt, ["<pip>"])
+    spans = parse_prompt(prompt)
+    lint_prompt(prompt, ["<pip>"])
     assert all(abs(span.weight) < float("inf") for span in spans)
 
 
 @settings(deadline=None, max_examples=300)
 @given(st.one_of(st.text(), SYNTAX))
 def test_any_text_is_a_prompt_and_its_words_are_kept(prompt: str) -> None:
-    spans = parse(prompt)
-    lint(prompt, ["<a>"])
+    spans = parse_prompt(prompt)
+    lint_prompt(prompt, ["<a>"])
     assert all(span.text for span in spans if span is not BREAK)
     # What may go is syntax: brackets, weights, the backslash of an escape, BREAK and white space around it.
     kept = "".join("BREAK" if span is BREAK else span.text for span in spans)
@@ -82,13 +82,13 @@ def words(text: str) -> str:
 def test_escaping_every_bracket_gives_the_text_back(text: str) -> None:
     prompt = re.sub(r"([()\[\]\\])", r"\\\1", text)
     if not re.search(r"\bBREAK\b", text):
-        assert parse(prompt) == ([Span(text, 1.0)] if text else [])
+        assert parse_prompt(prompt) == ([WeightedText(text, 1.0)] if text else [])
 
 
 @settings(deadline=None, max_examples=200)
 @given(SYNTAX)
 def test_neighbours_never_weigh_the_same(prompt: str) -> None:
-    spans = parse(prompt)
+    spans = parse_prompt(prompt)
     assert all(one is BREAK or other is BREAK or one.weight != other.weight for one, other in pairwise(spans))
 
 
@@ -130,7 +130,7 @@ def test_neighbours_never_weigh_the_same(prompt: str) -> None:
     ],
 )
 def test_lint_warns(prompt: str, warning: str) -> None:
-    assert lint(prompt, ["<pip>", "<mara>"]) == [warning]
+    assert lint_prompt(prompt, ["<pip>", "<mara>"]) == [warning]
 
 
 @pytest.mark.parametrize(
@@ -146,9 +146,9 @@ def test_lint_warns(prompt: str, warning: str) -> None:
     ],
 )
 def test_lint_is_quiet_about_what_is_meant(prompt: str) -> None:
-    assert lint(prompt, ["<pip>", "<mara>"]) == []
+    assert lint_prompt(prompt, ["<pip>", "<mara>"]) == []
 
 
 def test_reading_a_prompt_does_not_load_torch() -> None:
-    code = "import sys; from models.sdxl.prompt_syntax import parse; parse('(x)'); sys.exit('torch' in sys.modules)"
+    code = "import sys; from models.sdxl.prompt_syntax import parse_prompt; parse_prompt('(x)'); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

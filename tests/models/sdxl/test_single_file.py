@@ -13,9 +13,9 @@ from safetensors.torch import load_file, save_file
 
 from models.picture.shot import Shot
 from models.sdxl import locate, pipeline
-from models.sdxl.locate import Source
+from models.sdxl.locate import ModelSource
 from models.sdxl.pipeline import Options
-from models.sdxl.renderer import Model
+from models.sdxl.renderer import Renderer
 from models.system.errors import UserError
 from tests.support import single_file, tiny
 
@@ -45,11 +45,11 @@ def other(sdxl_folder: Path, tmp_path: Path) -> Callable[..., str]:
     return made
 
 
-def pixels(source: Source, options: Options, shot: Shot) -> list[str]:
+def pixels(source: ModelSource, options: Options, shot: Shot) -> list[str]:
     """The hashes of one batch."""
-    shot = shot.but(model=source.ref, vae=options.vae.ref if options.vae else None)
-    shots = [shot.but(seed=seed) for seed in range(options.batch_size)]
-    return [picture.provenance.pixels for picture in Model(source, options).generate(shots)]
+    shot = shot.with_changes(model=source.ref, vae=options.vae.ref if options.vae else None)
+    shots = [shot.with_changes(seed=seed) for seed in range(options.batch_size)]
+    return [picture.provenance.pixels for picture in Renderer(source, options).generate(shots)]
 
 
 @pytest.mark.parametrize("family", ["sdxl", "sd1"])
@@ -57,7 +57,7 @@ def test_file_and_folder_make_the_same_pixels(
     family: str, files: dict[str, Path], shot: Shot, request: pytest.FixtureRequest
 ) -> None:
     folder = request.getfixturevalue(family)
-    one = locate.locate(str(files[family]), config=str(folder.path))
+    one = locate.locate_model(str(files[family]), config=str(folder.path))
     assert (one.family, one.files) == (family, (files[family],))
     options = Options(batch_size=4)
     assert pixels(one, options, shot) == pixels(folder, options, shot)
@@ -65,7 +65,9 @@ def test_file_and_folder_make_the_same_pixels(
 
 def test_the_configuration_is_part_of_what_a_file_is(files: dict[str, Path], other: Callable[..., str]) -> None:
     """It says how prompts are cut and latents scaled, so two configurations are two models."""
-    bare, with_one = (locate.locate(str(files["sdxl"]), config=each) for each in ("", other("vae", scaling_factor=2.0)))
+    bare, with_one = (
+        locate.locate_model(str(files["sdxl"]), config=each) for each in ("", other("vae", scaling_factor=2.0))
+    )
     assert bare.ref != with_one.ref
 
 
@@ -75,14 +77,14 @@ def test_the_place_of_weights_in_a_file_does_not_reach_the_bits(sdxl_folder: Pat
     path = folder / "text_encoder_2" / "model.safetensors"
     for moved in (0, 1, 2, 3):
         save_file(load_file(path), path, {"format": "pt", "moved": " " * 8 * moved})
-        pipe = pipeline.pipeline(locate.locate(str(folder)), Options(), "cpu", "fp32")
+        pipe = pipeline.load_pipeline(locate.locate_model(str(folder)), Options(), "cpu", "fp32")
         with torch.no_grad():
             found.add(pipe.text_encoder_2(ids).text_embeds.numpy().tobytes())
     assert len(found) == 1
 
 
 def test_a_configuration_needs_no_weights(files: dict[str, Path], other: Callable[..., str]) -> None:
-    model = Model(locate.locate(str(files["sdxl"]), config=other("unet")), Options())
+    model = Renderer(locate.locate_model(str(files["sdxl"]), config=other("unet")), Options())
     assert torch.equal(next(model.pipe.unet.parameters()), next(tiny.tiny_sdxl().unet.parameters()))
 
 
@@ -91,24 +93,24 @@ def test_a_configuration_needs_no_weights(files: dict[str, Path], other: Callabl
 def test_without_configuration_and_without_hub(
     family: str, files: dict[str, Path], capfd: pytest.CaptureFixture[str]
 ) -> None:
-    one = locate.locate(str(files[family]))
+    one = locate.locate_model(str(files[family]))
     with pytest.raises(UserError, match=rf"{family}\.safetensors is a single file without its configuration, and the"):
-        Model(one, Options())
+        Renderer(one, Options())
     with pytest.raises(UserError, match=r"needs the configuration 'owner/name', and the hub .* cannot be reached: set"):
-        Model(replace(one, config="owner/name"), Options())
+        Renderer(replace(one, config="owner/name"), Options())
     assert capfd.readouterr() == ("", "")
 
 
 def test_a_torn_file_is_named(files: dict[str, Path], sdxl_folder: Path, tmp_path: Path) -> None:
     path, whole = tmp_path / "torn.safetensors", files["sdxl"].read_bytes()
     path.write_bytes(whole)
-    source = locate.locate(str(path), config=str(sdxl_folder))
+    source = locate.locate_model(str(path), config=str(sdxl_folder))
     for length in (len(whole) // 2, 100, 4, 0):
         path.write_bytes(whole[:length])
         with pytest.raises(UserError, match=r"torn\.safetensors is torn or not a safetensors file .*: get the file"):
-            locate.locate(str(path))
+            locate.locate_model(str(path))
         with pytest.raises(UserError, match=r"torn\.safetensors cannot be loaded \(.*\): get its files again"):
-            Model(source, Options())
+            Renderer(source, Options())
 
 
 @pytest.mark.parametrize(
@@ -131,7 +133,7 @@ def test_another_architecture(
     with pytest.raises(
         UserError, match=rf"sdxl\.safetensors does not fit the configuration .*other \(.*{why}.*\): set "
     ):
-        Model(locate.locate(str(files["sdxl"]), config=other(part, **changes)), Options())
+        Renderer(locate.locate_model(str(files["sdxl"]), config=other(part, **changes)), Options())
 
 
 def test_another_family(files: dict[str, Path], sdxl_folder: Path, sd1_folder: Path) -> None:
@@ -139,7 +141,7 @@ def test_another_family(files: dict[str, Path], sdxl_folder: Path, sd1_folder: P
         with pytest.raises(
             UserError, match=rf"{family}\.safetensors does not fit the configuration {folder}"
         ) as caught:
-            Model(locate.locate(str(files[family]), config=str(folder)), Options())
+            Renderer(locate.locate_model(str(files[family]), config=str(folder)), Options())
         assert "\n" not in str(caught.value)
 
 
@@ -149,7 +151,7 @@ def test_a_file_without_some_weights(lost: str, files: dict[str, Path], sdxl_fol
     kept = {name: each for name, each in load_file(files["sdxl"]).items() if not name.startswith(lost)}
     save_file(kept, tmp_path / "less.safetensors")
     with pytest.raises(UserError, match=r"less\.safetensors does not fit the configuration .*missing") as caught:
-        Model(locate.locate(str(tmp_path / "less.safetensors"), config=str(sdxl_folder)), Options())
+        Renderer(locate.locate_model(str(tmp_path / "less.safetensors"), config=str(sdxl_folder)), Options())
     assert "\n" not in str(caught.value)
 
 
@@ -168,27 +170,27 @@ def vaes(tmp_path: Path) -> dict[str, Path]:
     }
 
 
-def test_a_vae_of_one_file(vaes: dict[str, Path], files: dict[str, Path], sdxl: Source, shot: Shot) -> None:
+def test_a_vae_of_one_file(vaes: dict[str, Path], files: dict[str, Path], sdxl: ModelSource, shot: Shot) -> None:
     """Its configuration is the one that is set, or else the one of the model's own VAE."""
-    shot, plain = shot.but(steps=1), Options(batch_size=1)
+    shot, plain = shot.with_changes(steps=1), Options(batch_size=1)
     found = {name: pixels(sdxl, replace(plain, vae=locate.locate_vae(str(path))), shot) for name, path in vaes.items()}
     assert all(each == found["folder"] for each in found.values())
     assert found["folder"] != pixels(sdxl, plain, shot)
     both = replace(plain, vae=locate.locate_vae(str(vaes["bare"]), config=str(sdxl.path)))
-    assert pixels(locate.locate(str(files["sdxl"]), config=str(sdxl.path)), both, shot) == found["folder"]
+    assert pixels(locate.locate_model(str(files["sdxl"]), config=str(sdxl.path)), both, shot) == found["folder"]
 
 
 def test_vae_files_that_cannot_be_used(
-    vaes: dict[str, Path], files: dict[str, Path], other: Callable[..., str], sdxl: Source
+    vaes: dict[str, Path], files: dict[str, Path], other: Callable[..., str], sdxl: ModelSource
 ) -> None:
     vae = locate.locate_vae(str(vaes["bare"]))
     with pytest.raises(UserError, match=r"b\.safetensors is a single file without its configuration, and the hub"):
-        Model(locate.locate(str(files["sdxl"])), Options(vae=vae))
+        Renderer(locate.locate_model(str(files["sdxl"])), Options(vae=vae))
     with pytest.raises(UserError, match=r"b\.safetensors does not fit the configuration .*other \(.*missing.*\): set"):
-        Model(sdxl, Options(vae=replace(vae, config=other("vae", layers_per_block=2))))
+        Renderer(sdxl, Options(vae=replace(vae, config=other("vae", layers_per_block=2))))
     save_file({"x": torch.zeros(1)}, vaes["bare"])
     with pytest.raises(UserError, match=r"b\.safetensors does not fit the configuration"):
-        Model(sdxl, Options(vae=locate.locate_vae(str(vaes["bare"]))))
+        Renderer(sdxl, Options(vae=locate.locate_vae(str(vaes["bare"]))))
     vaes["bare"].write_bytes(b"torn")
     with pytest.raises(UserError, match=r"b\.safetensors is torn or not a safetensors file"):
         locate.locate_vae(str(vaes["bare"]))

@@ -28,14 +28,14 @@ def holding(path: Path) -> "subprocess.Popen[str]":
 
 def test_one_holds_it_at_a_time_and_says_who(tmp_path: Path) -> None:
     path = tmp_path / "studio" / "a.lock"
-    assert file_lock.holder(path) is None
-    with file_lock.hold(path, {"prefect": "here"}):
-        with pytest.raises(file_lock.HeldError) as held, file_lock.hold(path, {}):
+    assert file_lock.lock_holder(path) is None
+    with file_lock.hold_lock(path, {"prefect": "here"}):
+        with pytest.raises(file_lock.LockHeldError) as held, file_lock.hold_lock(path, {}):
             pass
-        assert held.value.said["prefect"] == "here"
-        assert file_lock.holder(path) == held.value.said
-    assert file_lock.holder(path) is None
-    with file_lock.hold(path, {}):
+        assert held.value.holder["prefect"] == "here"
+        assert file_lock.lock_holder(path) == held.value.holder
+    assert file_lock.lock_holder(path) is None
+    with file_lock.hold_lock(path, {}):
         pass
 
 
@@ -43,15 +43,15 @@ def test_a_killed_process_holds_nothing(tmp_path: Path) -> None:
     path = tmp_path / "a.lock"
     process = holding(path)
     try:
-        found = file_lock.holder(path)
+        found = file_lock.lock_holder(path)
         assert found is not None
         assert found["pid"] == str(process.pid)
     finally:
         process.kill()
         process.wait()
-    assert file_lock.holder(path) is None
-    with file_lock.hold(path, {}):
-        assert file_lock.holder(path) != found
+    assert file_lock.lock_holder(path) is None
+    with file_lock.hold_lock(path, {}):
+        assert file_lock.lock_holder(path) != found
 
 
 def test_where_nothing_can_be_written_is_said_with_the_way_out(tmp_path: Path) -> None:
@@ -60,14 +60,14 @@ def test_where_nothing_can_be_written_is_said_with_the_way_out(tmp_path: Path) -
         pytest.raises(
             UserError, match=r"studio/a\.lock cannot be written \(.*\): free space, check the rights, or set"
         ),
-        file_lock.hold(tmp_path / "studio" / "a.lock", {}),
+        file_lock.hold_lock(tmp_path / "studio" / "a.lock", {}),
     ):
         pass
-    assert file_lock.holder(tmp_path / "studio" / "a.lock") is None
+    assert file_lock.lock_holder(tmp_path / "studio" / "a.lock") is None
 
 
 def test_what_stands_there_may_be_torn(tmp_path: Path) -> None:
     path = tmp_path / "a.lock"
-    with file_lock.hold(path, {}):
+    with file_lock.hold_lock(path, {}):
         path.write_text('{"pid": ')
-        assert file_lock.holder(path) == {}
+        assert file_lock.lock_holder(path) == {}

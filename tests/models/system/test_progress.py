@@ -13,8 +13,8 @@ from models.system import progress
 
 STEPS = """
 import time
-from models.system.progress import bar
-with bar("training", 40, "steps") as advance:
+from models.system.progress import show_progress
+with show_progress("training", 40, "steps") as advance:
     for _ in range(40):
         time.sleep(0.02)
         advance(1)
@@ -27,7 +27,7 @@ def test_in_a_log_it_says_rarely_how_far_it_is(
 ) -> None:
     now = iter(range(0, 10_000, 4))  # each look at the clock is four seconds later
     monkeypatch.setattr(progress.time, "monotonic", lambda: float(next(now)))
-    with progress.bar("rendering", 20, "steps") as advance:
+    with progress.show_progress("rendering", 20, "steps") as advance:
         for _ in range(10):
             advance(2)
     lines = capsys.readouterr().err.splitlines()
@@ -39,14 +39,14 @@ def test_in_a_log_it_says_rarely_how_far_it_is(
 
 
 def test_a_stop_halfway_does_not_claim_the_end(capsys: pytest.CaptureFixture[str]) -> None:
-    with suppress(KeyboardInterrupt), progress.bar("rendering", 20, "steps") as advance:
+    with suppress(KeyboardInterrupt), progress.show_progress("rendering", 20, "steps") as advance:
         advance(5)
         raise KeyboardInterrupt
     assert "20/20" not in capsys.readouterr().err
 
 
 def test_nothing_to_do_shows_nothing(capsys: pytest.CaptureFixture[str]) -> None:
-    with progress.bar("rendering", 0) as advance:
+    with progress.show_progress("rendering", 0) as advance:
         advance(0)
     assert capsys.readouterr().err == ""
 

@@ -42,7 +42,7 @@ def test_a_family_is_close_and_each_view_shows_the_same_one() -> None:
 
 @pytest.fixture(scope="module")
 def pipeline() -> StableDiffusionXLPipeline:
-    return StableDiffusionXLPipeline.from_pretrained(toybox.folder(), torch_dtype=torch.float32)
+    return StableDiffusionXLPipeline.from_pretrained(toybox.weights_folder(), torch_dtype=torch.float32)
 
 
 def test_half_of_the_drawings_go_through_the_model_and_a_killed_run_ends_the_same(
@@ -104,6 +104,6 @@ def test_what_was_trained_is_what_loads(tmp_path: Path) -> None:
     assert [row["step"] for row in rows] == [1, 2, 3, 4]
     write_clip(load_identity(new_clip(TINY, len(tokenizer)), tmp_path), TINY, len(tokenizer), tmp_path / "identity")
     tokenizer.save_pretrained(tmp_path / "identity")
-    scorer = clip.load(str(tmp_path / "identity"), device="cpu")
+    scorer = clip.load_clip(str(tmp_path / "identity"), device="cpu")
     assert scorer.dimension == TINY.clip_embedding
     assert not torch.allclose(scorer.model.visual.conv1.weight.float(), before, atol=1e-4)

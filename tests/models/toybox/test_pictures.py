@@ -12,7 +12,7 @@ from models.toybox.recipe.vae import psnr, to_tensor
 
 @pytest.fixture(scope="module")
 def pipeline() -> StableDiffusionXLPipeline:
-    pipeline = StableDiffusionXLPipeline.from_pretrained(toybox.folder(), torch_dtype=torch.float32)
+    pipeline = StableDiffusionXLPipeline.from_pretrained(toybox.weights_folder(), torch_dtype=torch.float32)
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
 

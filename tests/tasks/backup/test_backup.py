@@ -41,7 +41,7 @@ def full(store: Store, tmp_path: Path) -> Path:
 
 def made(full: Path, store: Store) -> Path:
     file = full / "out" / "b.zip"
-    backup.backup(file, store, full / "studio", full)
+    backup.write_backup(file, store, full / "studio", full)
     return file
 
 
@@ -57,7 +57,7 @@ def files(place: Path) -> dict[str, str]:
 def test_everything_comes_back_elsewhere(full: Path, store: Store) -> None:
     there = full / "elsewhere"
     other = empty(there)
-    backup.restore(made(full, store), other, there / "studio", there)
+    backup.restore_backup(made(full, store), other, there / "studio", there)
     assert post_store.find(other) == post_store.find(store)
     assert post_store.approval(other, post_store.find(other)[0]) == post_store.approval(
         store, post_store.find(store)[0]
@@ -81,7 +81,7 @@ def test_no_secret_and_no_cache_is_in_it(full: Path, store: Store) -> None:
 def test_a_backup_never_replaces_a_file(full: Path, store: Store) -> None:
     file = made(full, store)
     with pytest.raises(UserError, match="is there already: give another name"):
-        backup.backup(file, store, full / "studio", full)
+        backup.write_backup(file, store, full / "studio", full)
 
 
 def test_who_serves_here_keeps_the_lock_whatever_an_earlier_backup_holds(
@@ -93,7 +93,7 @@ def test_who_serves_here_keeps_the_lock_whatever_an_earlier_backup_holds(
         before.setattr(contents, "LOCK", "")
         file = made(full, store)
     lock.write_text("now")
-    backup.restore(file, empty(full), full / "studio", full, replace=True)
+    backup.restore_backup(file, empty(full), full / "studio", full, replace=True)
     assert lock.read_text() == "now"
     assert not list((full / "studio").glob("replaced/*/studio/serve.lock"))
     file.unlink()
@@ -107,12 +107,12 @@ def test_what_differs_is_not_touched_unless_asked_and_is_kept_even_then(full: Pa
     picture.write_text("newer")
     other = empty(full)
     with pytest.raises(UserError, match=r"abc\.png differs from the backup's: .*--replace"):
-        backup.restore(file, other, full / "studio", full)
+        backup.restore_backup(file, other, full / "studio", full)
     assert picture.read_text() == "newer"
-    done = backup.restore(file, other, full / "studio", full, replace=True)
+    done = backup.restore_backup(file, other, full / "studio", full, replace=True)
     assert picture.read_text() == "picture"
-    assert done.kept is not None
-    assert (done.kept / "studio/artifacts/ab/abc.png").read_text() == "newer"
+    assert done.replaced is not None
+    assert (done.replaced / "studio/artifacts/ab/abc.png").read_text() == "newer"
     other.close()
 
 
@@ -120,11 +120,11 @@ def test_rows_that_are_there_are_replaced_only_when_asked_and_kept(full: Path, s
     file = made(full, store)
     later = put(store, "pip/walk/later")
     with pytest.raises(UserError, match="^the store holds posts or words already"):
-        backup.restore(file, store, full / "studio", full)
-    done = backup.restore(file, store, full / "studio", full, replace=True)
+        backup.restore_backup(file, store, full / "studio", full)
+    done = backup.restore_backup(file, store, full / "studio", full, replace=True)
     assert [each.key for each in post_store.find(store)] == ["pip/walk/2026-11-23"]
-    assert done.kept is not None
-    before = Store.open("", done.kept)
+    assert done.replaced is not None
+    before = Store.open("", done.replaced)
     assert later in post_store.find(before)
     before.close()
 
@@ -133,7 +133,7 @@ def test_settings_and_personas_come_back_only_where_they_are_missing(full: Path,
     file = made(full, store)
     (full / "settings.toml").write_text("mine")
     (full / "prompts/pip.toml").unlink()
-    backup.restore(file, store, full / "studio", full, replace=True)
+    backup.restore_backup(file, store, full / "studio", full, replace=True)
     assert (full / "settings.toml").read_text() == "mine"
     assert (full / "prompts/pip.toml").exists()
 
@@ -146,7 +146,7 @@ def test_what_is_done_to_the_rows_comes_with_them_or_they_do_not_come(full: Path
         raise RuntimeError("half-way")
 
     with pytest.raises(RuntimeError):
-        backup.restore(made(full, store), other, there / "studio", there, after=fail)
+        backup.restore_backup(made(full, store), other, there / "studio", there, after=fail)
     assert post_store.find(other) == []
     other.close()
 
@@ -172,7 +172,7 @@ def test_a_damaged_backup_changes_nothing(full: Path, store: Store) -> None:
         (damaged(file, "studio/ready/00/one.jpg", b"other"), "is damaged at studio/ready/00/one.jpg"),
     ):
         with pytest.raises(UserError, match=sentence):
-            backup.restore(bad, other, there / "studio", there)
+            backup.restore_backup(bad, other, there / "studio", there)
     assert (files(there), post_store.find(other)) == (before, [])
     other.close()
 
@@ -185,7 +185,7 @@ def test_nothing_leads_out_of_the_studio(full: Path, store: Store, name: str) ->
     head["files"][name] = head["files"].pop("studio/ready/00/one.jpg")
     bad = damaged(file, "backup.json", json.dumps(head).encode())
     with pytest.raises(UserError, match="would lie outside of the studio"):
-        backup.restore(bad, store, full / "studio", full, replace=True)
+        backup.restore_backup(bad, store, full / "studio", full, replace=True)
 
 
 KILLED = """
@@ -196,16 +196,16 @@ from tasks.store.store import Store
 
 left = int(sys.argv[3])
 
-def write(path, data, plain=backup.write):
+def write(path, data, plain=backup.write_file):
     global left
     left -= 1
     if left < 0:
         os.kill(os.getpid(), signal.SIGKILL)
     plain(path, data)
 
-backup.write = write
+backup.write_file = write
 place = Path(sys.argv[2])
-backup.restore(Path(sys.argv[1]), Store.open("", place / "studio"), place / "studio", place)
+backup.restore_backup(Path(sys.argv[1]), Store.open("", place / "studio"), place / "studio", place)
 """
 
 
@@ -216,7 +216,7 @@ def test_kill_9_and_the_same_command_again(full: Path, store: Store, left: int) 
     assert done.returncode == -signal.SIGKILL
     other = empty(there)
     assert post_store.find(other) == []
-    backup.restore(file, other, there / "studio", there)
+    backup.restore_backup(file, other, there / "studio", there)
     assert post_store.find(other) == post_store.find(store)
     assert (there / "prompts/pip.toml").exists()
     other.close()
@@ -228,8 +228,8 @@ def test_a_backup_moves_a_store_to_another_database(full: Path, opened: Opened) 
     source = empty(there)
     put(source)
     file = full / "moved.zip"
-    backup.backup(file, source, there / "studio", there)
+    backup.write_backup(file, source, there / "studio", there)
     target = opened()
-    backup.restore(file, target, full / "studio", full, replace=True)
+    backup.restore_backup(file, target, full / "studio", full, replace=True)
     assert post_store.find(target) == post_store.find(source)
     source.close()

@@ -18,14 +18,14 @@ from sqlalchemy import Connection
 
 from models.system.errors import UserError
 from tasks.backup import contents
-from tasks.backup.backup import backup, restore
-from tasks.references.reference_set import Shelf
+from tasks.backup.backup import restore_backup, write_backup
+from tasks.references.reference_set import ReferenceSetStore
 from tasks.store.store import Store
-from tasks.training.record import Desk, Lesson, Training
+from tasks.training.record import TrainingPlan, TrainingRecord, TrainingStore
 from tests.tasks.references.test_reference_set import made
 
 REPOSITORY = Path(__file__).parents[3]
-LESSON = Lesson("pip", "<pip>", "fox", "set", (), (), (), "toybox", (), {"steps": 1 << 20}, {"stop": "auto"}, {})
+LESSON = TrainingPlan("pip", "<pip>", "fox", "set", (), (), (), "toybox", (), {"steps": 1 << 20}, {"stop": "auto"}, {})
 
 
 class Busy(Store):
@@ -48,12 +48,12 @@ def busy(tmp_path: Path) -> Iterator[Busy]:
 
 
 def learn(studio: Path, step: int) -> None:
-    desk = Desk(studio, "pip")
-    desk.put(desk.get(LESSON).but(step=step), f"state of step {step}".encode())
+    desk = TrainingStore(studio, "pip")
+    desk.save_training(desk.load_or_new(LESSON).with_changes(step=step), f"state of step {step}".encode())
 
 
 def choose(studio: Path, round: int) -> None:
-    Shelf(studio, "pip").put(dataclasses.replace(SET, round=round))
+    ReferenceSetStore(studio, "pip").save_set(dataclasses.replace(SET, round=round))
 
 
 SET = made()
@@ -85,20 +85,20 @@ def elsewhere(file: Path, place: Path) -> Path:
     """The studio of a backup that was put back."""
     studio = place / "studio"
     with closing(Store.open("", studio)) as store:
-        restore(file, store, studio, place)
+        restore_backup(file, store, studio, place)
     return studio
 
 
-def check_training(studio: Path) -> Training:
+def check_training(studio: Path) -> TrainingRecord:
     """It can go on: the checkpoint that the record names is there, and is that record's."""
-    desk = Desk(studio, "pip")
-    found = desk.get(LESSON)
-    assert desk.state(found) == f"state of step {found.step}".encode()
+    desk = TrainingStore(studio, "pip")
+    found = desk.load_or_new(LESSON)
+    assert desk.read_checkpoint(found) == f"state of step {found.step}".encode()
     return found
 
 
 def check_references(studio: Path) -> None:
-    assert Shelf(studio, "pip").current()
+    assert ReferenceSetStore(studio, "pip").current_set()
 
 
 @pytest.mark.parametrize(("work", "check"), [(learn, check_training), (choose, check_references)])
@@ -112,7 +112,7 @@ def test_work_goes_on_from_a_backup_that_was_made_meanwhile(
             large.truncate(4 << 20)
     with going_on(work, studio):
         for number in range(3):
-            backup(tmp_path / f"{number}.zip", busy, studio, tmp_path)
+            write_backup(tmp_path / f"{number}.zip", busy, studio, tmp_path)
     for number in range(3):
         check(elsewhere(tmp_path / f"{number}.zip", tmp_path / f"there-{number}"))
 
@@ -122,7 +122,7 @@ def test_a_checkpoint_that_is_taken_away_meanwhile_is_in_the_backup_with_its_rec
     learn(studio, 100)
     steps = itertools.count(150, 50)
     busy.meanwhile = lambda: learn(studio, next(steps))
-    backup(tmp_path / "b.zip", busy, studio, tmp_path)
+    write_backup(tmp_path / "b.zip", busy, studio, tmp_path)
     assert check_training(studio).step > 100
     assert check_training(elsewhere(tmp_path / "b.zip", tmp_path / "there")).step == 100
 
@@ -130,15 +130,17 @@ def test_a_checkpoint_that_is_taken_away_meanwhile_is_in_the_backup_with_its_rec
 def test_a_training_that_begins_meanwhile_begins_anew(busy: Busy, tmp_path: Path) -> None:
     studio = tmp_path / "studio"
     busy.meanwhile = lambda: learn(studio, 50)
-    backup(tmp_path / "b.zip", busy, studio, tmp_path)
-    assert Desk(elsewhere(tmp_path / "b.zip", tmp_path / "there"), "pip").get(LESSON) == Training(LESSON)
+    write_backup(tmp_path / "b.zip", busy, studio, tmp_path)
+    assert TrainingStore(elsewhere(tmp_path / "b.zip", tmp_path / "there"), "pip").load_or_new(
+        LESSON
+    ) == TrainingRecord(LESSON)
 
 
 def test_a_training_without_its_checkpoint_is_kept_as_it_is(tmp_path: Path) -> None:
     learn(tmp_path, 100)
-    place = Desk(tmp_path, "pip").place(LESSON.id)
+    place = TrainingStore(tmp_path, "pip").training_folder(LESSON.id)
     (place / "state-000100.safetensors").unlink()
-    assert list(contents.pointers(tmp_path)) == [f"studio/trainings/pip/{LESSON.id}/training.json"]
+    assert list(contents.read_pointers(tmp_path)) == [f"studio/trainings/pip/{LESSON.id}/training.json"]
 
 
 @pytest.mark.parametrize("record", [b"{", b"[]", b'{"state": 3}', b'{"state": "../../../outside"}', b"\xff"])
@@ -147,21 +149,21 @@ def test_a_record_that_says_nothing_is_kept_and_leads_nowhere(record: bytes, tmp
     place.mkdir(parents=True)
     (tmp_path / "studio/outside").write_text("not a checkpoint")
     (place / "training.json").write_bytes(record)
-    assert contents.pointers(tmp_path / "studio") == {"studio/trainings/pip/one/training.json": record}
+    assert contents.read_pointers(tmp_path / "studio") == {"studio/trainings/pip/one/training.json": record}
 
 
 def test_a_file_that_comes_meanwhile_under_the_backups_name_stays(busy: Busy, tmp_path: Path) -> None:
     file = tmp_path / "out" / "b.zip"
     busy.meanwhile = lambda: file.write_text("somebody's")
     with pytest.raises(UserError, match="is there already: give another name"):
-        backup(file, busy, tmp_path / "studio", tmp_path)
+        write_backup(file, busy, tmp_path / "studio", tmp_path)
     assert {path.name: path.read_text() for path in file.parent.iterdir()} == {"b.zip": "somebody's"}
 
 
 NO_LINKS = """
 import errno, os, sys
 from pathlib import Path
-from tasks.backup.backup import backup
+from tasks.backup.backup import write_backup
 from tasks.store.store import Store
 
 def link(*_):
@@ -173,7 +175,7 @@ store = Store.open("", place / "studio")
 if sys.argv[3]:
     plain = Store.reading
     Store.reading = lambda self: (place / "b.zip").write_text(sys.argv[3]) and plain(self)
-backup(place / "b.zip", store, place / "studio", place)
+write_backup(place / "b.zip", store, place / "studio", place)
 """
 
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from models.system.errors import UserError
 from tasks.backup import archive, contents
-from tasks.backup.backup import backup, restore
+from tasks.backup.backup import restore_backup, write_backup
 from tasks.store.store import Store
 
 PARTS = st.sampled_from(["studio", "project", "prompts", "", ".", "..", "home", "C:", "a\\b", ".env", "settings.toml"])
@@ -48,7 +48,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 def moved(file: Path, place: Path, studio: Path | None = None, replace: bool = False) -> None:
     studio = studio or place / "studio"
     with closing(Store.open("", studio)) as other:
-        restore(file, other, studio, place, replace)
+        restore_backup(file, other, studio, place, replace)
 
 
 @pytest.mark.parametrize("name", ["studio//{}/escape", "project//{}/escape", "studio/./x", "studio/a//b", "studio/a/"])
@@ -58,7 +58,7 @@ def test_no_part_of_a_name_leads_out_of_the_studio(name: str, store: Store, tmp_
     name = name.format(str(outside).lstrip("/"))
     file = crafted(tmp_path / "b.zip", {name: "gotcha"})
     with pytest.raises(UserError, match="would lie outside of the studio: take another backup"):
-        restore(file, store, tmp_path / "studio", tmp_path, replace=True)
+        restore_backup(file, store, tmp_path / "studio", tmp_path, replace=True)
     assert list(outside.iterdir()) == []
 
 
@@ -69,9 +69,9 @@ def test_what_is_taken_lies_below_the_studio_or_among_the_persons_own(parts: lis
         root = Path(folder)
         studio, project = root / "one" / "studio", root / "two"
         file = crafted(root / "b.zip", {"/".join(parts): ""})
-        with archive.opened(file) as opened:
+        with archive.open_archive(file) as opened:
             try:
-                (place,) = opened.check(studio, project).values()
+                (place,) = opened.check_files(studio, project).values()
             except UserError:
                 return
         place = place.resolve()
@@ -95,7 +95,7 @@ def test_what_is_taken_lies_below_the_studio_or_among_the_persons_own(parts: lis
 def test_what_no_backup_holds_is_not_taken_from_one(name: str, store: Store, tmp_path: Path) -> None:
     file = crafted(tmp_path / "b.zip", {name: "x = 1"})
     with pytest.raises(UserError, match="which restage puts into no backup: take another backup"):
-        restore(file, store, tmp_path / "studio", tmp_path, replace=True)
+        restore_backup(file, store, tmp_path / "studio", tmp_path, replace=True)
 
 
 @pytest.mark.parametrize(
@@ -113,14 +113,14 @@ def test_only_settings_come_back_as_settings(
 ) -> None:
     file = crafted(tmp_path / "b.zip", {f"project/{settings}": text}, settings)
     with pytest.raises(UserError, match=sentence):
-        restore(file, store, tmp_path / "studio", tmp_path, replace=True)
+        restore_backup(file, store, tmp_path / "studio", tmp_path, replace=True)
     assert not (tmp_path / settings).exists()
 
 
 @pytest.mark.parametrize("name", ["night.toml", ".night.toml", "night.conf"])
 def test_the_settings_file_in_force_comes_back_under_its_name(name: str, store: Store, tmp_path: Path) -> None:
     put(tmp_path, {name: "[models]", "settings.toml": "# day", "notes.toml": "not a setting"})
-    backup(tmp_path / "b.zip", store, tmp_path / "studio", tmp_path, tmp_path / name)
+    write_backup(tmp_path / "b.zip", store, tmp_path / "studio", tmp_path, tmp_path / name)
     there = tmp_path / "there"
     put(there, {"settings.toml": "# mine"})
     moved(tmp_path / "b.zip", there)
@@ -131,7 +131,7 @@ def test_the_settings_file_in_force_comes_back_under_its_name(name: str, store: 
 def test_a_settings_file_whose_name_cannot_come_back_is_told(store: Store, tmp_path: Path) -> None:
     put(tmp_path, {".night": "[models]"})
     with pytest.raises(UserError, match=r"\.night has a name that no backup holds: give it one that ends in \.toml"):
-        backup(tmp_path / "b.zip", store, tmp_path / "studio", tmp_path, tmp_path / ".night")
+        write_backup(tmp_path / "b.zip", store, tmp_path / "studio", tmp_path, tmp_path / ".night")
     assert not (tmp_path / "b.zip").exists()
 
 
@@ -173,7 +173,7 @@ def linked(store: Store, tmp_path: Path) -> Path:
 
 
 def test_links_are_followed_once_and_never_to_secrets(linked: Path, store: Store) -> None:
-    backup(linked / "b.zip", store, linked / "studio", linked / "project")
+    write_backup(linked / "b.zip", store, linked / "studio", linked / "project")
     with zipfile.ZipFile(linked / "b.zip") as made:
         names = set(made.namelist())
     assert {"studio/artifacts/ab/abc.png", "project/prompts/ours/pip.toml"} <= names
@@ -184,7 +184,7 @@ def test_links_are_followed_once_and_never_to_secrets(linked: Path, store: Store
 def test_a_link_to_a_disk_that_is_not_there_is_no_empty_folder(linked: Path, store: Store) -> None:
     (linked / "large").rename(linked / "unmounted")
     with pytest.raises(UserError, match=r"artifacts leads to .*large, which is not there: bring it back"):
-        backup(linked / "b.zip", store, linked / "studio", linked / "project")
+        write_backup(linked / "b.zip", store, linked / "studio", linked / "project")
     assert not (linked / "b.zip").exists()
 
 
@@ -192,7 +192,7 @@ def test_a_studio_with_links_is_put_back_onto_another_disk(linked: Path, store: 
     disk = Path("/dev/shm")
     if not disk.is_dir() or disk.stat().st_dev == linked.stat().st_dev:
         pytest.skip("there is no second disk on this machine")
-    backup(linked / "b.zip", store, linked / "studio", linked / "project")
+    write_backup(linked / "b.zip", store, linked / "studio", linked / "project")
     there = linked / "there"
     (there / "studio").mkdir(parents=True)
     with tempfile.TemporaryDirectory(dir=disk) as large:
@@ -205,7 +205,7 @@ def test_a_studio_with_links_is_put_back_onto_another_disk(linked: Path, store: 
 
 
 def test_of_a_linked_file_what_it_leads_to_is_kept(linked: Path, store: Store) -> None:
-    backup(linked / "b.zip", store, linked / "studio", linked / "project")
+    write_backup(linked / "b.zip", store, linked / "studio", linked / "project")
     there = linked / "there"
     put(there, {"own.png": "newer"})
     place = there / "studio" / "artifacts" / "ab"
@@ -219,6 +219,6 @@ def test_of_a_linked_file_what_it_leads_to_is_kept(linked: Path, store: Store) -
 
 def test_what_is_listed_can_come_back(linked: Path) -> None:
     """The rule by which files are found is the one by which they are taken."""
-    found = contents.files(linked / "studio", linked / "project", linked / "project" / "settings.toml")
+    found = contents.list_files(linked / "studio", linked / "project", linked / "project" / "settings.toml")
     assert found
-    assert all(contents.belongs(name) for name in found)
+    assert all(contents.is_backed_up(name) for name in found)

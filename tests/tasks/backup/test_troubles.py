@@ -13,7 +13,7 @@ import pytest
 
 from models.system.errors import UserError
 from tasks.backup import archive
-from tasks.backup.backup import backup, restore
+from tasks.backup.backup import restore_backup, write_backup
 from tasks.store.store import Store
 
 REPOSITORY = Path(__file__).parents[3]
@@ -33,7 +33,7 @@ def file(store: Store, tmp_path: Path) -> Path:
     picture = tmp_path / "studio" / "artifacts" / "one.png"
     picture.parent.mkdir()
     picture.write_text("picture")
-    backup(tmp_path / "b.zip", store, tmp_path / "studio", tmp_path)
+    write_backup(tmp_path / "b.zip", store, tmp_path / "studio", tmp_path)
     picture.write_text("newer")
     return tmp_path / "b.zip"
 
@@ -44,7 +44,7 @@ def test_a_file_of_the_studio_that_cannot_be_read_is_named(store: Store, tmp_pat
     place.parent.mkdir()
     place.symlink_to(UNREADABLE)
     with pytest.raises(UserError, match=r"studio/artifacts/bad\.png cannot be read \(.*\): check its rights"):
-        backup(tmp_path / "b.zip", store, tmp_path / "studio", tmp_path)
+        write_backup(tmp_path / "b.zip", store, tmp_path / "studio", tmp_path)
     assert not [path for path in tmp_path.iterdir() if "b.zip" in path.name]
 
 
@@ -54,19 +54,19 @@ def test_a_pointer_that_cannot_be_read_is_named(store: Store, tmp_path: Path) ->
     place.parent.mkdir(parents=True)
     place.symlink_to(UNREADABLE)
     with pytest.raises(UserError, match=r"pip/current\.json cannot be read \(.*\): check its rights"):
-        backup(tmp_path / "b.zip", store, tmp_path / "studio", tmp_path)
+        write_backup(tmp_path / "b.zip", store, tmp_path / "studio", tmp_path)
 
 
 FULL = """
 import resource, sys
 from pathlib import Path
-from tasks.backup.backup import backup
+from tasks.backup.backup import write_backup
 from tasks.store.store import Store
 
 place = Path(sys.argv[1])
 store = Store.open("", place / "studio")
 resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
-backup(place / "b.zip", store, place / "studio", place)
+write_backup(place / "b.zip", store, place / "studio", place)
 """
 
 
@@ -85,7 +85,7 @@ def test_a_file_that_cannot_be_compared_is_no_fault_of_the_backup(file: Path, st
     place.unlink()
     place.symlink_to(UNREADABLE)
     with pytest.raises(UserError, match=r"studio/artifacts/one\.png cannot be read \(.*\): check its rights"):
-        restore(file, store, tmp_path / "studio", tmp_path, replace=True)
+        restore_backup(file, store, tmp_path / "studio", tmp_path, replace=True)
 
 
 def test_a_folder_where_a_file_belongs_is_named(file: Path, store: Store, tmp_path: Path) -> None:
@@ -93,13 +93,13 @@ def test_a_folder_where_a_file_belongs_is_named(file: Path, store: Store, tmp_pa
     place.unlink()
     place.mkdir()
     with pytest.raises(UserError, match=r"studio/artifacts/one\.png cannot be read \(is a directory\)"):
-        restore(file, store, tmp_path / "studio", tmp_path, replace=True)
+        restore_backup(file, store, tmp_path / "studio", tmp_path, replace=True)
 
 
 def test_what_cannot_be_moved_is_named_and_stays(file: Path, store: Store, tmp_path: Path) -> None:
     (tmp_path / "studio" / "replaced").write_text("in the way")
     with pytest.raises(UserError, match=r"one\.png cannot be moved to .*/replaced/.* \(.*\): free space, or check"):
-        restore(file, store, tmp_path / "studio", tmp_path, replace=True)
+        restore_backup(file, store, tmp_path / "studio", tmp_path, replace=True)
     assert (tmp_path / "studio" / "artifacts" / "one.png").read_text() == "newer"
 
 
@@ -109,7 +109,7 @@ def test_no_space_for_what_comes_back_is_told_of_its_place(file: Path, store: St
     place.rmdir()
     place.write_text("in the way")
     with pytest.raises(UserError, match=r"studio/artifacts/one\.png cannot be written"):
-        restore(file, store, tmp_path / "studio", tmp_path, replace=True)
+        restore_backup(file, store, tmp_path / "studio", tmp_path, replace=True)
 
 
 def test_a_folder_for_temporary_files_that_is_missing_is_named(
@@ -117,12 +117,12 @@ def test_a_folder_for_temporary_files_that_is_missing_is_named(
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "gone"))
     with pytest.raises(UserError, match=r"gone.* cannot be written \(no such file or directory\): free space there"):
-        backup(tmp_path / "c.zip", store, tmp_path / "studio", tmp_path)
+        write_backup(tmp_path / "c.zip", store, tmp_path / "studio", tmp_path)
 
 
 def test_a_folder_is_no_damaged_backup(store: Store, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"studio cannot be read \(is a directory\): check"):
-        restore(tmp_path / "studio", store, tmp_path / "studio", tmp_path)
+        restore_backup(tmp_path / "studio", store, tmp_path / "studio", tmp_path)
 
 
 @pytest.mark.parametrize("head", ["", "[]", "3", "{}", '{"files": {}}', '{"files": {"restage.db": 3}}', '{"files": 3}'])
@@ -130,7 +130,7 @@ def test_a_list_that_is_none_is_no_whole_backup(head: str, store: Store, tmp_pat
     with zipfile.ZipFile(tmp_path / "b.zip", "w") as made:
         made.writestr(archive.LIST, head)
     with pytest.raises(UserError, match="is not a whole backup .*: take another one"):
-        restore(tmp_path / "b.zip", store, tmp_path / "studio", tmp_path)
+        restore_backup(tmp_path / "b.zip", store, tmp_path / "studio", tmp_path)
 
 
 def test_a_byte_that_is_another_now_is_damage(file: Path, store: Store, tmp_path: Path) -> None:
@@ -138,5 +138,5 @@ def test_a_byte_that_is_another_now_is_damage(file: Path, store: Store, tmp_path
     data[data.index(b"picture")] ^= 1
     file.write_bytes(data)
     with pytest.raises(UserError, match=r"is damaged at studio/artifacts/one\.png: take another backup"):
-        restore(file, store, tmp_path / "studio", tmp_path, replace=True)
+        restore_backup(file, store, tmp_path / "studio", tmp_path, replace=True)
     assert (tmp_path / "studio" / "artifacts" / "one.png").read_text() == "newer"

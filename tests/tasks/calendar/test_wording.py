@@ -10,32 +10,32 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from models.sdxl.prompt_syntax import lint
+from models.sdxl.prompt_syntax import lint_prompt
 from models.toybox import world
-from tasks.calendar.due import Due, Plan
-from tasks.calendar.wording import plan, plan_ahead, season
-from tasks.persona.persona import find, names
-from tasks.persona.starter_file import write_new
+from tasks.calendar.due import DuePlan, DueShot
+from tasks.calendar.wording import plan_ahead, plan_due, season_of
+from tasks.persona.persona import find_persona, persona_names
+from tasks.persona.starter_file import write_starter_file
 from tests.support.calendars import pip
 
 REPOSITORY = Path(__file__).parents[3]
-SHIPPED = names(REPOSITORY)
+SHIPPED = persona_names(REPOSITORY)
 DAY = timedelta(days=1)
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)  # a Monday
-Make = Callable[..., Plan]
+Make = Callable[..., DuePlan]
 
 
 @pytest.fixture
 def today(tmp_path: Path) -> Make:
     """The plan of the day for these shots."""
 
-    def make(*shots: dict[str, Any], published: dict[str, Any] | None = None, **calendar: Any) -> Plan:
-        return plan(pip(tmp_path, *shots, **calendar), NOON - DAY, NOON, published)
+    def make(*shots: dict[str, Any], published: dict[str, Any] | None = None, **calendar: Any) -> DuePlan:
+        return plan_due(pip(tmp_path, *shots, **calendar), NOON - DAY, NOON, published)
 
     return make
 
 
-def one(found: Plan) -> Due:
+def one(found: DuePlan) -> DueShot:
     assert found.problems == []
     (due,) = found.due
     return due
@@ -73,7 +73,7 @@ SEASONS = [
 
 @pytest.mark.parametrize(("month", "north", "south"), SEASONS)
 def test_seasons(month: int, north: str, south: str) -> None:
-    assert (season(date(2026, month, 5), "north"), season(date(2026, month, 5), "south")) == (north, south)
+    assert (season_of(date(2026, month, 5), "north"), season_of(date(2026, month, 5), "south")) == (north, south)
 
 
 def test_every_text_is_a_template_with_choices(today: Make) -> None:
@@ -104,7 +104,7 @@ def test_the_same_day_gives_the_same_words_whoever_asks(tmp_path: Path) -> None:
     )
     ahead = {each.key: each for each in plan_ahead(persona, NOON - 20 * DAY, NOON + 20 * DAY).due}
     for days in range(1, 20):
-        for each in plan(persona, NOON - days * DAY, NOON).due:
+        for each in plan_due(persona, NOON - days * DAY, NOON).due:
             assert each == ahead[each.key]
     assert len({each.words.prompt[0] for each in ahead.values()}) > 3
 
@@ -184,7 +184,7 @@ def test_what_just_fits_is_planned(today: Make) -> None:
 @settings(deadline=None, max_examples=40)
 def test_any_text_is_planned_or_told(text: str, field: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     persona = pip(tmp_path_factory.getbasetemp(), {field: [text] if field == "hashtags" else text}, {"id": "other"})
-    found = plan(persona, NOON - DAY, NOON)
+    found = plan_due(persona, NOON - DAY, NOON)
     assert len(found.due) + len(found.problems) == 2
     assert "other" in [each.shot for each in found.due]
 
@@ -252,19 +252,23 @@ def test_chains_that_cannot_work(today: Make) -> None:
 
 @pytest.mark.parametrize("name", [*SHIPPED, "a new one"])
 def test_every_shipped_calendar_is_planned_for_two_months(name: str, tmp_path: Path) -> None:
-    persona = find(name, REPOSITORY) if name != "a new one" else find(str(write_new("rex", tmp_path)), tmp_path)
+    persona = (
+        find_persona(name, REPOSITORY)
+        if name != "a new one"
+        else find_persona(str(write_starter_file("rex", tmp_path)), tmp_path)
+    )
     found = plan_ahead(persona, NOON, NOON + 60 * DAY)
     assert [str(problem) for problem in found.problems] == found.notes == []
     assert {each.shot for each in found.due} == {shot.id for shot in persona.calendar.shots}
     for each in found.due:
         assert persona.token in each.words.prompt
-        assert lint(each.words.prompt, [persona.token]) == []
+        assert lint_prompt(each.words.prompt, [persona.token]) == []
         assert "AI-made" in each.words.alt
         assert "aiart" in each.words.hashtags
 
 
 def test_pip_has_something_every_day_in_toyboxs_words() -> None:
-    pip = find("pip", REPOSITORY)
+    pip = find_persona("pip", REPOSITORY)
     found = plan_ahead(pip, NOON, NOON + 60 * DAY).due
     assert {each.when.date() for each in found} >= {(NOON + number * DAY).date() for number in range(1, 60)}
     framings = [phrase for some in world.FRAMING_PHRASES.values() for phrase in some]

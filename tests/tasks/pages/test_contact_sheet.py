@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 from PIL import Image, ImageColor
 
-from tasks.pages.contact_sheet import CHOSEN, EMPTY, GAP, LABEL, PAPER, contact_sheet, grid
+from tasks.pages.contact_sheet import CHOSEN, EMPTY, GAP, LABEL, PAPER, contact_sheet, picture_grid
 
 COLOURS = ["red", "green", "blue", "black", "orange"]
 
@@ -59,7 +59,7 @@ def inked(sheet: Image.Image, box: tuple[int, int, int, int]) -> bool:
 
 def test_a_grid_has_each_picture_in_its_row_and_column() -> None:
     pictures = [[square("red"), square("green")], [square("blue"), None], [square("orange"), square("black")]]
-    sheet = grid(pictures, ["one", "two", "three"], ["left", "right"], cell=64)
+    sheet = picture_grid(pictures, ["one", "two", "three"], ["left", "right"], cell=64)
     left, right = GAP + LABEL + GAP + 32, GAP + LABEL + GAP + 64 + GAP + 32
     top = sheet.height - 3 * (64 + GAP) + 32
     rows = [[sheet.getpixel((x, top + row * (64 + GAP))) for x in (left, right)] for row in range(3)]
@@ -70,18 +70,20 @@ def test_a_grid_has_each_picture_in_its_row_and_column() -> None:
 
 
 def test_words_stand_beside_rows_and_above_columns() -> None:
-    sheet = grid([[square("red")], [square("red")]], ["first", ""], ["step 50"], cell=64)
+    sheet = picture_grid([[square("red")], [square("red")]], ["first", ""], ["step 50"], cell=64)
     top = sheet.height - 2 * (64 + GAP)
     assert inked(sheet, (GAP, top, GAP + LABEL, top + 64))
     assert not inked(sheet, (GAP, top + 64 + GAP, GAP + LABEL, sheet.height)), "a row without a name"
     assert inked(sheet, (GAP + LABEL + GAP, 0, sheet.width, top - 1))
-    assert grid([[square("red")]], [""], ["step 50"], cell=64).width == 64 + 2 * GAP, "no names, no room for them"
+    assert picture_grid([[square("red")]], [""], ["step 50"], cell=64).width == 64 + 2 * GAP, (
+        "no names, no room for them"
+    )
 
 
 def test_long_words_are_wrapped_and_cut_within_their_room() -> None:
     long = "a portrait of somebody " * 40
-    sheet = grid([[square("red")] * 2] * 2, [long, "x" * 400], [long, "y" * 400], "title " * 60, cell=64)
-    short = grid([[square("red")] * 2] * 2, ["a", "b"], ["c", "d"], cell=64)
+    sheet = picture_grid([[square("red")] * 2] * 2, [long, "x" * 400], [long, "y" * 400], "title " * 60, cell=64)
+    short = picture_grid([[square("red")] * 2] * 2, ["a", "b"], ["c", "d"], cell=64)
     assert sheet.width == short.width
     top = sheet.height - 2 * (64 + GAP)
     assert colours(sheet)["red"] == colours(short)["red"] == 4 * 64 * 64, "no word on a picture"
@@ -94,7 +96,10 @@ def test_long_words_are_wrapped_and_cut_within_their_room() -> None:
 def test_marked_cells_and_a_marked_column_are_framed() -> None:
     pictures = [[square("red"), square("blue")]] * 2
     names = ["one", "two"], ["left", "right"]
-    alone, column = grid(pictures, *names, cell=64, marked=[(1, 0)]), grid(pictures, *names, cell=64, marked_column=1)
+    alone, column = (
+        picture_grid(pictures, *names, cell=64, marked=[(1, 0)]),
+        picture_grid(pictures, *names, cell=64, marked_column=1),
+    )
     top, left = alone.height - 2 * (64 + GAP), GAP + LABEL + GAP
     frame = ImageColor.getrgb(CHOSEN)
     assert alone.getpixel((left - 3, top + 64 + GAP + 32)) == frame
@@ -106,16 +111,18 @@ def test_marked_cells_and_a_marked_column_are_framed() -> None:
 
 
 def test_cells_are_as_large_as_the_pictures_need() -> None:
-    portrait = grid([[Image.new("RGB", (40, 80), "red")] * 3], ["row"], ["a", "b", "c"], cell=100)
+    portrait = picture_grid([[Image.new("RGB", (40, 80), "red")] * 3], ["row"], ["a", "b", "c"], cell=100)
     assert portrait.width == GAP + LABEL + GAP + 3 * (50 + GAP)
-    landscape = grid([[Image.new("RGB", (80, 40), "red")]] * 3, ["a", "b", "c"], ["column"], cell=100)
-    assert landscape.height - grid([[square("red")]] * 3, ["a", "b", "c"], ["column"], cell=100).height == -3 * 50
-    assert grid([[None]], ["row"], ["column"], cell=100).getpixel((GAP + LABEL + GAP + 50, 80)) == ImageColor.getrgb(
-        EMPTY
+    landscape = picture_grid([[Image.new("RGB", (80, 40), "red")]] * 3, ["a", "b", "c"], ["column"], cell=100)
+    assert (
+        landscape.height - picture_grid([[square("red")]] * 3, ["a", "b", "c"], ["column"], cell=100).height == -3 * 50
     )
+    assert picture_grid([[None]], ["row"], ["column"], cell=100).getpixel(
+        (GAP + LABEL + GAP + 50, 80)
+    ) == ImageColor.getrgb(EMPTY)
 
 
 def test_two_hundred_cells_fit_on_one_grid() -> None:
     rows, columns = [f"a prompt of some length, number {n}" for n in range(20)], [f"guidance {n}" for n in range(10)]
-    sheet = grid([[square("red")] * 10] * 20, rows, columns, "prompts by guidance", cell=64, marked=[(3, 4)])
+    sheet = picture_grid([[square("red")] * 10] * 20, rows, columns, "prompts by guidance", cell=64, marked=[(3, 4)])
     assert colours(sheet)["red"] == 200 * 64 * 64

@@ -9,26 +9,26 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.system.errors import UserError
-from tasks.calendar.due import Plan
-from tasks.calendar.wording import plan
-from tasks.persona.calendar_section import BEGINNING, LAST_DAY, Calendar, CalendarShot, Defaults
-from tasks.persona.persona import load
-from tasks.persona.starter_file import write_new
+from tasks.calendar.due import DuePlan
+from tasks.calendar.wording import plan_due
+from tasks.persona.calendar_section import BEGINNING, LAST_DAY, Calendar, CalendarShot, ShotDefaults
+from tasks.persona.persona import load_persona
+from tasks.persona.starter_file import write_starter_file
 from tests.support.calendars import TOP, pip
 
 UNTAKEN = {chr(code) for code in (*range(32), 127)} - set("\t\r\n")
 
 
-def made(folder: Path, *shots: dict[str, object]) -> Plan:
+def made(folder: Path, *shots: dict[str, object]) -> DuePlan:
     noon = datetime(2026, 11, 23, 12, tzinfo=UTC)
-    return plan(pip(folder, *shots), noon - timedelta(days=1), noon)
+    return plan_due(pip(folder, *shots), noon - timedelta(days=1), noon)
 
 
 def test_a_persona_without_a_calendar_has_nothing_due(tmp_path: Path) -> None:
     file = tmp_path / "pip.toml"
     file.write_text(TOP)
-    assert load(file).calendar == Calendar()
-    assert load(file).calendar.shots == load(file).calendar.broken == []
+    assert load_persona(file).calendar == Calendar()
+    assert load_persona(file).calendar.shots == load_persona(file).calendar.invalid_shots == []
 
 
 def test_the_least_shot(tmp_path: Path) -> None:
@@ -65,7 +65,7 @@ def test_a_shot_takes_from_the_calendar_what_it_does_not_say(tmp_path: Path) -> 
         "refiner": "models/refiner",
         "refiner_strength": 0.2,
     }
-    assert {field.alias or name for name, field in Defaults.model_fields.items()} == set(defaults)
+    assert {field.alias or name for name, field in ShotDefaults.model_fields.items()} == set(defaults)
     own = {"at": "08:00", "hashtags": [], "size": "square", "negative": ""}
     one, two = pip(tmp_path, {}, own, **defaults).calendar.shots
     for shot, changes in ((one, {}), (two, own)):
@@ -118,7 +118,7 @@ def test_mistakes_in_the_calendar(text: str, sentence: str, tmp_path: Path) -> N
     file = tmp_path / "pip.toml"
     file.write_text(f"{TOP}{text}\n")
     with pytest.raises(UserError) as caught:
-        load(file)
+        load_persona(file)
     assert sentence in str(caught.value)
     assert str(file) in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -163,7 +163,7 @@ def test_a_shot_that_cannot_be_read_keeps_no_other_from_being_read(
 ) -> None:
     calendar = pip(tmp_path, {}, shot, {}).calendar
     assert [each.id for each in calendar.shots] == ["s0", "s2"]
-    (broken,) = calendar.broken
+    (broken,) = calendar.invalid_shots
     assert broken.problem.startswith(sentence)
     assert broken.id == str(shot.get("id", "s1"))
 
@@ -198,7 +198,7 @@ def test_what_is_read_can_be_kept(text: str, key: str) -> None:
 @given(st.text(max_size=70))
 def test_an_account_is_one_name_and_no_way_elsewhere(name: str) -> None:
     try:
-        found = Defaults.model_validate({"account": name}).account
+        found = ShotDefaults.model_validate({"account": name}).account
     except ValueError:
         return
     assert found == "" or (Path("studio") / found).resolve().parent == Path("studio").resolve()
@@ -207,7 +207,7 @@ def test_an_account_is_one_name_and_no_way_elsewhere(name: str) -> None:
 def test_a_shot_without_an_id_is_known_by_its_number(tmp_path: Path) -> None:
     file = tmp_path / "pip.toml"
     file.write_text(f"{TOP}[[calendar.shot]]\nwhen = 'daily'\n")
-    (broken,) = load(file).calendar.broken
+    (broken,) = load_persona(file).calendar.invalid_shots
     assert (broken.id, broken.problem) == ("number 1", 'id is missing: add it, such as id = "monday-walk"')
 
 
@@ -224,7 +224,7 @@ def test_any_shot_is_read_or_told(values: dict[str, object]) -> None:
 
 
 def test_every_key_stands_in_a_new_file(tmp_path: Path) -> None:
-    text = write_new("rex", tmp_path).read_text()
+    text = write_starter_file("rex", tmp_path).read_text()
     calendar = tomllib.loads(
         "\n".join(line.removeprefix("# ") if " = " in line else line for line in text.splitlines())
     )["calendar"]

@@ -12,26 +12,26 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.sdxl.prompt_syntax import lint
+from models.sdxl.prompt_syntax import lint_prompt
 from models.system.errors import UserError
 from models.toybox import world
 from tasks.persona.persona import (
     AXES,
     Persona,
+    PersonaReferences,
+    PersonaSchedule,
     Previews,
-    References,
-    Schedule,
-    cells,
-    find,
-    load,
-    names,
+    candidate_cells,
+    find_persona,
+    load_persona,
+    persona_names,
     prompt_for,
     seed_for,
 )
-from tasks.persona.starter_file import CRITTER, PERSON, Example, write_new
+from tasks.persona.starter_file import CRITTER, PERSON, StarterSubject, write_starter_file
 
 REPOSITORY = Path(__file__).parents[3]
-SHIPPED = names(REPOSITORY)
+SHIPPED = persona_names(REPOSITORY)
 TOP = """
 name = "pip"
 token = "<pip>"
@@ -61,11 +61,11 @@ def file(tmp_path: Path) -> Path:
 
 
 def test_the_least_file_works(file: Path) -> None:
-    pip = load(file)
+    pip = load_persona(file)
     assert (pip.name, pip.token, pip.class_word, pip.kind, pip.model) == ("pip", "<pip>", "fox", "character", "")
     assert (pip.references.source, pip.references.candidates, pip.references.keep) == ("generate", 0, 0)
     assert (pip.references.guidance, pip.references.steps, pip.references.negative) == (None, None, None)
-    assert prompt_for(pip, cells(pip, 1)[0]) == "a teal fox"
+    assert prompt_for(pip, candidate_cells(pip, 1)[0]) == "a teal fox"
 
 
 def test_a_file_with_everything(file: Path) -> None:
@@ -85,41 +85,41 @@ steps = 30
 framing = ["a portrait of"]
 light = ["at noon", "at dusk"]
 """)
-    pip = load(file)
+    pip = load_persona(file)
     assert pip.references.negative == ""
     assert (pip.references.keep, pip.references.guidance, pip.references.steps) == (60, 6.5, 30)
-    assert pip.references.matrix.axes() == {"framing": ("a portrait of",), "light": ("at noon", "at dusk")}
+    assert pip.references.matrix.used_axes() == {"framing": ("a portrait of",), "light": ("at noon", "at dusk")}
 
 
 def test_a_persona_does_not_change_and_can_be_a_key(file: Path) -> None:
-    pip = load(file)
+    pip = load_persona(file)
     with pytest.raises(ValueError, match="frozen"):
         pip.name = "other"
-    assert hash(pip) == hash(load(file))
-    assert pip == load(file)
+    assert hash(pip) == hash(load_persona(file))
+    assert pip == load_persona(file)
 
 
 def test_its_folder_lies_beside_the_file(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file.write_text(f'{TOP}[references]\nsource = "folder"\nfolder = "../photos"')
     monkeypatch.chdir(file.parent)
-    pip = load(Path("pip.toml"))
+    pip = load_persona(Path("pip.toml"))
     monkeypatch.chdir("/")
     assert pip.folder.resolve() == file.parents[1] / "photos"
 
 
 def test_its_folder_can_be_anywhere(file: Path) -> None:
     file.write_text(f'{TOP}[references]\nsource = "folder"\nfolder = "/photos"')
-    assert load(file).folder == Path("/photos")
+    assert load_persona(file).folder == Path("/photos")
 
 
 def test_texts_over_several_lines_are_one_line(file: Path) -> None:
     file.write_text(f'{TOP}[references]\nprompt = """\n  {{subject}},\n  in ink\n"""')
-    assert load(file).references.prompt == "{subject}, in ink"
+    assert load_persona(file).references.prompt == "{subject}, in ink"
 
 
 def test_the_mark_that_windows_puts_before_utf8_is_no_mistake(file: Path) -> None:
     file.write_text(TOP, encoding="utf-8-sig")
-    assert load(file).name == "pip"
+    assert load_persona(file).name == "pip"
 
 
 MISTAKES = [
@@ -163,7 +163,7 @@ MISTAKES = [
 def test_mistakes_in_the_file(old: str, new: str, sentence: str, file: Path) -> None:
     file.write_text(TOP.replace(old, new) if old else TOP + new)
     with pytest.raises(UserError) as caught:
-        load(file)
+        load_persona(file)
     assert sentence in str(caught.value)
     assert str(file) in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -188,27 +188,27 @@ def test_mistakes_in_the_file(old: str, new: str, sentence: str, file: Path) -> 
 def test_mistakes_in_the_prompt(prompt: str, sentence: str, file: Path) -> None:
     file.write_text(f"{TOP}[references]\nprompt = '{prompt}'\n[references.matrix]\nframing = ['a portrait of']")
     with pytest.raises(UserError) as caught:
-        load(file)
+        load_persona(file)
     assert f"{file}: references.prompt {sentence}" in str(caught.value)
 
 
 def test_a_file_that_is_no_text(file: Path) -> None:
     file.write_bytes(b"\xff\xfe")
     with pytest.raises(UserError, match=r"pip\.toml cannot be read .*: make it a readable UTF-8 text file"):
-        load(file)
+        load_persona(file)
 
 
 def test_a_long_value_does_not_bury_the_sentence(file: Path) -> None:
     file.write_text(TOP.replace("character", "x" * 500))
     with pytest.raises(UserError, match="xxx… is not allowed: use one of character"):
-        load(file)
+        load_persona(file)
 
 
 # By name
 
 
 def test_a_persona_is_found_by_name_or_path(file: Path) -> None:
-    assert find("pip", file.parents[1]) == find(str(file), Path("/")) == load(file)
+    assert find_persona("pip", file.parents[1]) == find_persona(str(file), Path("/")) == load_persona(file)
 
 
 def test_an_unknown_name_tells_the_nearest_and_what_there_is(file: Path) -> None:
@@ -217,23 +217,23 @@ def test_an_unknown_name_tells_the_nearest_and_what_there_is(file: Path) -> None
     with pytest.raises(
         UserError, match=r"no persona 'Pipp' in .*prompts: did you mean pip\? there are mara, pip and rex"
     ):
-        find("Pipp", file.parents[1])
+        find_persona("Pipp", file.parents[1])
     with pytest.raises(UserError, match="no persona 'xyzzy' in .*prompts: there are mara"):
-        find("xyzzy", file.parents[1])
+        find_persona("xyzzy", file.parents[1])
 
 
 def test_an_unknown_path_and_an_empty_folder(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"there is no persona file at .*none\.toml: check the path"):
-        find(str(tmp_path / "none.toml"), tmp_path)
+        find_persona(str(tmp_path / "none.toml"), tmp_path)
     with pytest.raises(UserError, match="there is no persona 'pip': .*prompts holds none; make one with restage new"):
-        find("pip", tmp_path)
+        find_persona("pip", tmp_path)
 
 
 def test_names_are_those_of_the_files(file: Path) -> None:
     for other in (".hidden.toml", "notes.txt", "mara.toml"):
         file.with_name(other).touch()
     file.with_name("folder.toml").mkdir()
-    assert names(file.parents[1]) == ["mara", "pip"]
+    assert persona_names(file.parents[1]) == ["mara", "pip"]
 
 
 # The matrix
@@ -245,9 +245,9 @@ LENGTHS = st.lists(st.integers(0, 9), max_size=len(AXES))
 @settings(deadline=None)
 def test_every_axis_is_balanced_at_every_moment(lengths: list[int], count: int) -> None:
     pip = persona(matrix(*lengths))
-    drawn = cells(pip, count)
+    drawn = candidate_cells(pip, count)
     assert len(drawn) == count
-    for axis, phrases in pip.references.matrix.axes().items():
+    for axis, phrases in pip.references.matrix.used_axes().items():
         used = Counter(dict.fromkeys(phrases, 0))
         for cell in drawn:
             used[cell[axis]] += 1
@@ -259,12 +259,12 @@ def test_every_axis_is_balanced_at_every_moment(lengths: list[int], count: int) 
 @settings(deadline=None)
 def test_more_candidates_leave_the_first_ones_as_they_are(lengths: list[int], few: int, more: int) -> None:
     pip = persona(matrix(*lengths))
-    assert cells(pip, few + more)[:few] == cells(pip, few)
+    assert candidate_cells(pip, few + more)[:few] == candidate_cells(pip, few)
 
 
 def coverage(lengths: Sequence[int], times: int) -> list[float]:
     """For every two axes the share of their pairs that met in `times` as many candidates as there are pairs."""
-    drawn = cells(persona(matrix(*lengths)), times * max(lengths) ** 2)
+    drawn = candidate_cells(persona(matrix(*lengths)), times * max(lengths) ** 2)
     shares = []
     for one, two in itertools.combinations(range(len(lengths)), 2):
         pairs = lengths[one] * lengths[two]
@@ -287,28 +287,28 @@ def test_pairs_meet_sooner_than_by_chance(lengths: tuple[int, ...]) -> None:
 
 def test_a_small_matrix_is_covered() -> None:
     small = persona({"framing": ["near", "far", "all"], "background": ["snow", "sand", "sea", "city", "wood", "lawn"]})
-    times = Counter(prompt_for(small, cell) for cell in cells(small, 48))
+    times = Counter(prompt_for(small, cell) for cell in candidate_cells(small, 48))
     assert len(times) == 3 * 6
     assert max(times.values()) <= 4
 
 
 def test_cells_name_the_axes_that_have_phrases() -> None:
-    assert cells(persona({"light": ["at noon"], "pose": []}), 2) == [{"light": "at noon"}] * 2
-    assert cells(persona(), 3) == [{}, {}, {}]
+    assert candidate_cells(persona({"light": ["at noon"], "pose": []}), 2) == [{"light": "at noon"}] * 2
+    assert candidate_cells(persona(), 3) == [{}, {}, {}]
 
 
 def test_a_reworded_phrase_takes_the_place_of_the_old_one() -> None:
     old = matrix(4, 5)
     new = old | {"framing": ["NEW", *old["framing"][1:]]}
-    expected = cells(persona(old), 40)
+    expected = candidate_cells(persona(old), 40)
     for cell in expected:
         cell["framing"] = "NEW" if cell["framing"] == "framing 0" else cell["framing"]
-    assert cells(persona(new), 40) == expected
+    assert candidate_cells(persona(new), 40) == expected
 
 
 def test_cells_stay_the_same_between_versions() -> None:
     """Candidates on somebody's disk were made for these."""
-    drawn = cells(persona(matrix(3, 0, 4)), 5)
+    drawn = candidate_cells(persona(matrix(3, 0, 4)), 5)
     assert [(cell["framing"][-1], cell["background"][-1]) for cell in drawn] == PINNED
 
 
@@ -318,7 +318,7 @@ PINNED = [("0", "3"), ("1", "0"), ("2", "2"), ("1", "1"), ("0", "1")]
 @pytest.mark.timeout(120)  # walking all cells takes hours
 @pytest.mark.parametrize("lengths", [(5,) * 7, (316, 316), (100_000,), (30,) * 4])
 def test_a_large_matrix_is_never_walked_whole(lengths: tuple[int, ...]) -> None:
-    drawn = cells(persona(matrix(*lengths)), 10_000)
+    drawn = candidate_cells(persona(matrix(*lengths)), 10_000)
     assert len({tuple(cell.values()) for cell in drawn}) > 9000
 
 
@@ -328,7 +328,7 @@ def test_a_large_matrix_is_never_walked_whole(lengths: tuple[int, ...]) -> None:
 def test_phrases_stand_where_the_prompt_names_them_and_the_rest_follows() -> None:
     pip = persona(matrix(1, 1, 1, 0, 0, 0, 1), prompt="{light}, {framing} ({subject}:1.2) {{x}} {framing}")
     expected = "light 0, framing 0 (a teal fox:1.2) {x} framing 0, angle 0, background 0"
-    assert prompt_for(pip, cells(pip, 1)[0]) == expected
+    assert prompt_for(pip, candidate_cells(pip, 1)[0]) == expected
 
 
 def test_the_token_can_stand_for_the_subject() -> None:
@@ -338,7 +338,7 @@ def test_the_token_can_stand_for_the_subject() -> None:
 
 def test_braces_in_subject_and_phrases_are_text() -> None:
     pip = persona({"light": ["{framing}"]}, subject="a {fox}")
-    assert prompt_for(pip, cells(pip, 1)[0]) == "a {fox}, {framing}"
+    assert prompt_for(pip, candidate_cells(pip, 1)[0]) == "a {fox}, {framing}"
 
 
 def test_seeds_come_from_the_base_seed_and_the_number_alone() -> None:
@@ -369,8 +369,8 @@ def comments(text: str) -> dict[str, bool]:
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_every_shipped_persona_loads_and_its_prompts_differ(name: str) -> None:
-    shipped = find(name, REPOSITORY)
-    axes = shipped.references.matrix.axes()
+    shipped = find_persona(name, REPOSITORY)
+    axes = shipped.references.matrix.used_axes()
     assert axes
     every = {prompt_for(shipped, dict(zip(axes, cell, strict=True))) for cell in itertools.product(*axes.values())}
     count = 1
@@ -378,17 +378,17 @@ def test_every_shipped_persona_loads_and_its_prompts_differ(name: str) -> None:
         count *= len(phrases)
     assert len(every) == count
     assert all(prompt and len(prompt.split()) <= 55 for prompt in every)
-    drawn = cells(shipped, shipped.references.candidates or 48)
+    drawn = candidate_cells(shipped, shipped.references.candidates or 48)
     for prompt in [prompt_for(shipped, cell, subject) for cell in drawn for subject in (None, shipped.token)]:
-        assert lint(prompt, [shipped.token]) == []
+        assert lint_prompt(prompt, [shipped.token]) == []
 
 
 @pytest.mark.parametrize("name", [*SHIPPED, "a new one"])
 def test_every_key_stands_in_the_file_with_a_comment(name: str, tmp_path: Path) -> None:
-    file = write_new("new", tmp_path) if name == "a new one" else REPOSITORY / "prompts" / f"{name}.toml"
+    file = write_starter_file("new", tmp_path) if name == "a new one" else REPOSITORY / "prompts" / f"{name}.toml"
     found = comments(file.read_text())
     assert all(found.values()), [key for key, explained in found.items() if not explained]
-    parts = (Persona, References, Previews, Schedule)
+    parts = (Persona, PersonaReferences, Previews, PersonaSchedule)
     keys = {key for part in parts for key in part.model_fields} - {
         "references",
         "matrix",
@@ -400,8 +400,8 @@ def test_every_key_stands_in_the_file_with_a_comment(name: str, tmp_path: Path) 
 
 
 def test_pip_speaks_toyboxs_language() -> None:
-    pip = find("pip", REPOSITORY)
-    said = pip.references.matrix.axes()
+    pip = find_persona("pip", REPOSITORY)
+    said = pip.references.matrix.used_axes()
     assert set(said["framing"]) <= {phrase for some in world.FRAMING_PHRASES.values() for phrase in some}
     assert set(said["background"]) <= {phrase for some in world.SCENE_PHRASES.values() for phrase in some}
     marking = world.MARKING_PHRASES[world.PIP.marking].format(world.PIP.marking_colour).removeprefix("with ")
@@ -412,10 +412,10 @@ def test_pip_speaks_toyboxs_language() -> None:
 
 
 def test_mara_is_ready_for_the_full_size_model() -> None:
-    mara = find("mara", REPOSITORY)
+    mara = find_persona("mara", REPOSITORY)
     assert mara.model == "stabilityai/stable-diffusion-xl-base-1.0"
     assert (mara.references.candidates, mara.references.keep) == (120, 12)
-    assert len(mara.references.matrix.axes()) >= 5
+    assert len(mara.references.matrix.used_axes()) >= 5
     assert mara.references.negative
 
 
@@ -424,33 +424,33 @@ def test_mara_is_ready_for_the_full_size_model() -> None:
 
 @pytest.mark.parametrize("example", [CRITTER, PERSON])
 @pytest.mark.parametrize("name", ["rex", "a", "2b-or_not", "x" * 64])
-def test_a_new_file_loads(name: str, example: Example, tmp_path: Path) -> None:
-    path = write_new(name, tmp_path, example)
+def test_a_new_file_loads(name: str, example: StarterSubject, tmp_path: Path) -> None:
+    path = write_starter_file(name, tmp_path, example)
     assert path == tmp_path / "prompts" / f"{name}.toml"
-    made = load(path)
+    made = load_persona(path)
     assert (made.name, made.token) == (name, f"<{name}>")
     assert (made.class_word, made.subject) == (example.class_word, example.subject)
     assert made.references.candidates == example.candidates
-    assert len({prompt_for(made, cell) for cell in cells(made, 12)}) == 12
+    assert len({prompt_for(made, cell) for cell in candidate_cells(made, 12)}) == 12
 
 
 def test_what_a_new_file_leaves_commented_out_is_valid(tmp_path: Path) -> None:
-    path = write_new("rex", tmp_path)
+    path = write_starter_file("rex", tmp_path)
     path.write_text(re.sub(r"^# ([a-z]+ = )", r"\1", path.read_text(), flags=re.MULTILINE))
-    made = load(path)
+    made = load_persona(path)
     assert made.references.steps
-    assert set(made.references.matrix.axes()) == set(AXES)
-    assert set(tomllib.loads(path.read_text())["references"]) == set(References.model_fields)
+    assert set(made.references.matrix.used_axes()) == set(AXES)
+    assert set(tomllib.loads(path.read_text())["references"]) == set(PersonaReferences.model_fields)
 
 
 def test_a_new_file_never_replaces_one(file: Path) -> None:
     with pytest.raises(UserError, match=r"pip\.toml exists already: choose another name, or edit that file"):
-        write_new("pip", file.parents[1])
+        write_starter_file("pip", file.parents[1])
     assert file.read_text() == TOP
 
 
 @pytest.mark.parametrize("name", ["", "Pip", "../pip", "a b", "-x", "über", "x" * 65, "x\n"])
 def test_a_bad_name_is_refused(name: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="cannot be the name of a persona: use at most 64 lowercase letters"):
-        write_new(name, tmp_path)
+        write_starter_file(name, tmp_path)
     assert not list(tmp_path.iterdir())

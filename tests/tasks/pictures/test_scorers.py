@@ -8,25 +8,25 @@ import pytest
 from models import toybox
 from models.system.errors import UserError
 from models.toybox import world
-from tasks.pictures.scorers import check_identity, identity_source, scorers
-from tasks.settings.settings import Loaded, load
+from tasks.pictures.scorers import check_identity_model, identity_source, load_scorers
+from tasks.settings.settings import LoadedSettings, load_settings
 from tests.models.scoring.test_dino import make_model
 from tests.support import tiny
 
 
-def loaded(folder: Path, name: str) -> Loaded:
+def loaded(folder: Path, name: str) -> LoadedSettings:
     (folder / "settings.toml").write_text(f'[references]\nidentity_scorer = "{name}"\n')
-    return load(folder / "settings.toml")
+    return load_settings(folder / "settings.toml")
 
 
 def test_without_a_name_clip_compares_characters(tmp_path: Path) -> None:
-    assert scorers(loaded(tmp_path, ""))[1] is None
+    assert load_scorers(loaded(tmp_path, ""))[1] is None
 
 
 @pytest.mark.parametrize(
     ("name", "is_clip", "means"),
     [
-        ("toybox", True, str(toybox.folder() / "identity")),
+        ("toybox", True, str(toybox.weights_folder() / "identity")),
         ("clip:ViT-B-32:laion2b_s34b_b79k", True, "ViT-B-32:laion2b_s34b_b79k"),
         ("clip:eye", True, "{folder}/eye"),
         ("dinov2:eye", False, "dinov2:{folder}/eye"),
@@ -46,8 +46,8 @@ def test_the_named_model_looks_at_who_it_is(tmp_path: Path, kind: str) -> None:
     else:
         make_model(tmp_path / "eye", seed=0, kind="dinov3_convnext")
     known = loaded(tmp_path, f"{kind}:eye")
-    check_identity(known)
-    whole, who = scorers(known)
+    check_identity_model(known)
+    whole, who = load_scorers(known)
     assert who is not None and who.model_hash != whole.model_hash
     assert who.weights.parent == tmp_path / "eye"
 
@@ -62,13 +62,13 @@ def test_the_named_model_looks_at_who_it_is(tmp_path: Path, kind: str) -> None:
 )
 def test_a_model_that_is_not_there_is_named(tmp_path: Path, name: str, says: str) -> None:
     known = loaded(tmp_path, name)
-    for look in (check_identity, scorers):
+    for look in (check_identity_model, load_scorers):
         with pytest.raises(UserError, match=f"^{says}"):
             look(known)
 
 
 def test_the_scorer_that_ships_knows_pip_in_any_scene_from_a_sister_in_the_same_one(tmp_path: Path) -> None:
-    _, eye = scorers(loaded(tmp_path, "toybox"))
+    _, eye = load_scorers(loaded(tmp_path, "toybox"))
     assert eye is not None
     rng = np.random.default_rng(5)
     pip = {name: getattr(world.PIP, name) for name in world.IDENTITY}
@@ -79,6 +79,8 @@ def test_the_scorer_that_ships_knows_pip_in_any_scene_from_a_sister_in_the_same_
         sister = world.random_critter(
             rng, **(pip | {"eyes": "sleepy"}), scene=here.scene, framing=here.framing, accessory="none", seed=here.seed
         )
-        one, same, other = (vector for _, vector in eye.pictures([world.draw(each) for each in (here, there, sister)]))
+        one, same, other = (
+            vector for _, vector in eye.encode_pictures([world.draw(each) for each in (here, there, sister)])
+        )
         right += one @ same > one @ other
     assert right >= 19

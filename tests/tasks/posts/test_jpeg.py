@@ -13,25 +13,25 @@ from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
 
 from models.system.errors import UserError
-from tasks.posts.jpeg import FILTERS, SIZES, fitted, ready, render_size, within
-from tasks.publishers.base import Kind, Parcel, PublishError
-from tasks.publishers.base import Picture as Sent
-from tasks.publishers.disclosure import SOURCE, source_type
-from tasks.publishers.instagram_picture_rules import read_exact
+from tasks.posts.jpeg import FILTERS, SIZES, compress_to, fit_picture, make_jpeg, render_size
+from tasks.publishers.base import ApprovedPicture as Sent
+from tasks.publishers.base import ApprovedPost, Kind, PublishError
+from tasks.publishers.disclosure import AI_SOURCE_TYPE, read_source_type
+from tasks.publishers.instagram_picture_rules import read_checked_pictures
 from tasks.settings.sections import UPSCALES
-from tasks.settings.settings import Loaded, load
+from tasks.settings.settings import LoadedSettings, load_settings
 
 SIDES = st.integers(5, 32).map(lambda number: number * 64)
 
 
 @pytest.fixture
-def loaded(tmp_path: Path) -> Loaded:
+def loaded(tmp_path: Path) -> LoadedSettings:
     return settings(tmp_path)
 
 
-def settings(folder: Path, pictures: str = "") -> Loaded:
+def settings(folder: Path, pictures: str = "") -> LoadedSettings:
     (folder / "settings.toml").write_text(f"[pictures]\n{pictures}\n")
-    return load(folder / "settings.toml")
+    return load_settings(folder / "settings.toml")
 
 
 def master(path: Path, size: tuple[int, int] = (96, 120), **saved: object) -> Path:
@@ -43,54 +43,56 @@ def master(path: Path, size: tuple[int, int] = (96, 120), **saved: object) -> Pa
     return path
 
 
-def parcel(kind: Kind, path: Path, digest: str) -> Parcel:
+def parcel(kind: Kind, path: Path, digest: str) -> ApprovedPost:
     pictures = (Sent(path, digest),)
-    return Parcel("post", "pip", "pip", "shot", kind, pictures, "", ("",), ai_label=True, when=datetime.now(UTC))
+    return ApprovedPost("post", "pip", "pip", "shot", kind, pictures, "", ("",), ai_label=True, when=datetime.now(UTC))
 
 
 @pytest.mark.parametrize("size", SIZES)
 def test_every_size_comes_out_exactly_and_instagram_takes_it_as_it_is(
-    size: str, loaded: Loaded, tmp_path: Path
+    size: str, loaded: LoadedSettings, tmp_path: Path
 ) -> None:
-    made = ready(master(tmp_path / "master.png"), size, "a fox", loaded)
+    made = make_jpeg(master(tmp_path / "master.png"), size, "a fox", loaded)
     path = loaded.studio / made.file
     kinds: list[Kind] = ["story"] if size == "story" else ["photo", "story"]
     for kind in kinds:
-        (exact,) = read_exact(parcel(kind, path, made.sha256))
+        (exact,) = read_checked_pictures(parcel(kind, path, made.sha256))
         assert (exact.width, exact.height) == (made.width, made.height) == SIZES[size]
     if size == "story":
         with pytest.raises(PublishError, match="crop"):
-            read_exact(parcel("photo", path, made.sha256))
+            read_checked_pictures(parcel("photo", path, made.sha256))
 
 
-def test_the_name_is_the_hash_and_equal_input_gives_the_file_that_is_there(loaded: Loaded, tmp_path: Path) -> None:
+def test_the_name_is_the_hash_and_equal_input_gives_the_file_that_is_there(
+    loaded: LoadedSettings, tmp_path: Path
+) -> None:
     picture = master(tmp_path / "master.png")
-    one = ready(picture, "portrait", "a fox", loaded)
+    one = make_jpeg(picture, "portrait", "a fox", loaded)
     path = loaded.studio / one.file
     assert one.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
     assert one.file == f"ready/{one.sha256[:2]}/{one.sha256}.jpg"
     os.utime(path, (1, 1))
-    assert ready(picture, "portrait", "a fox", loaded) == one
+    assert make_jpeg(picture, "portrait", "a fox", loaded) == one
     assert path.stat().st_mtime == 1
-    assert ready(picture, "portrait", "a bear", loaded).sha256 != one.sha256
+    assert make_jpeg(picture, "portrait", "a bear", loaded).sha256 != one.sha256
 
 
-def test_a_file_that_was_torn_is_made_whole_again(loaded: Loaded, tmp_path: Path) -> None:
+def test_a_file_that_was_torn_is_made_whole_again(loaded: LoadedSettings, tmp_path: Path) -> None:
     picture = master(tmp_path / "master.png")
-    path = loaded.studio / ready(picture, "square", "", loaded).file
+    path = loaded.studio / make_jpeg(picture, "square", "", loaded).file
     whole = path.read_bytes()
     path.write_bytes(whole[:100])
-    ready(picture, "square", "", loaded)
+    make_jpeg(picture, "square", "", loaded)
     assert path.read_bytes() == whole
 
 
-def test_it_says_what_made_it_and_what_it_shows_and_nothing_of_how(loaded: Loaded, tmp_path: Path) -> None:
+def test_it_says_what_made_it_and_what_it_shows_and_nothing_of_how(loaded: LoadedSettings, tmp_path: Path) -> None:
     texts = PngImagePlugin.PngInfo()
     texts.add_itxt("parameters", "a secret prompt\nSteps: 3")
     texts.add_itxt("restage", '{"shot": "a secret prompt"}')
     picture = master(tmp_path / "master.png", pnginfo=texts, exif=b"Exif\0\0MM\0*\0\0\0\x08\0\0\0\0\0\0")
-    data = (loaded.studio / ready(picture, "square", "A fox & a <bear>", loaded).file).read_bytes()
-    assert source_type(data) == SOURCE
+    data = (loaded.studio / make_jpeg(picture, "square", "A fox & a <bear>", loaded).file).read_bytes()
+    assert read_source_type(data) == AI_SOURCE_TYPE
     assert b"A fox &amp; a &lt;bear&gt;" in data
     assert b"secret" not in data
     assert b"Steps" not in data
@@ -101,7 +103,7 @@ def test_it_says_what_made_it_and_what_it_shows_and_nothing_of_how(loaded: Loade
 @pytest.mark.parametrize("size", SIZES.values())
 def test_the_colour_space_goes_along_until_the_jpeg_is_brought_to_srgb(size: tuple[int, int], tmp_path: Path) -> None:
     picture = Image.open(master(tmp_path / "a.png", icc_profile=b"a profile"))
-    assert fitted(picture, size, FILTERS["lanczos"]).info["icc_profile"] == b"a profile"
+    assert fit_picture(picture, size, FILTERS["lanczos"]).info["icc_profile"] == b"a profile"
 
 
 def test_the_quality_is_the_settings_and_lower_where_the_file_would_be_too_large(tmp_path: Path) -> None:
@@ -109,7 +111,7 @@ def test_the_quality_is_the_settings_and_lower_where_the_file_would_be_too_large
     sizes = []
     for quality in (60, 95):
         loaded = settings(tmp_path, f"quality = {quality}")
-        sizes.append((loaded.studio / ready(picture, "square", "", loaded).file).stat().st_size)
+        sizes.append((loaded.studio / make_jpeg(picture, "square", "", loaded).file).stat().st_size)
     assert sizes[0] < sizes[1]
     asked: list[int] = []
 
@@ -117,15 +119,15 @@ def test_the_quality_is_the_settings_and_lower_where_the_file_would_be_too_large
         asked.append(quality)
         return bytes(quality)
 
-    assert len(within(make, 92, most=80)) == 80
+    assert len(compress_to(make, 92, most=80)) == 80
     assert asked == [92, 88, 84, 80]
-    assert len(within(make, 50, most=3)) == 40
+    assert len(compress_to(make, 50, most=3)) == 40
 
 
 @pytest.mark.parametrize("method", UPSCALES)
 def test_every_method_enlarges_in_its_own_way(method: str, tmp_path: Path) -> None:
     loaded = settings(tmp_path, f'upscale = "{method}"')
-    made = ready(master(tmp_path / "master.png"), "portrait", "", loaded)
+    made = make_jpeg(master(tmp_path / "master.png"), "portrait", "", loaded)
     with Image.open(loaded.studio / made.file) as image:
         colours = len(image.getcolors(2**24) or ())
         left, right = image.getpixel((100, 100)), image.getpixel((980, 100))
@@ -163,22 +165,22 @@ def test_a_small_model_makes_squares_and_none_of_the_picture_is_cut_off_where_mu
     square = Image.new("RGB", (128, 128), "navy")
     square.paste("white", (0, 0, 128, 6))  # at the top edge, which a crop to 1.91:1 would lose
     square.paste("red", (122, 0, 128, 128))
-    wide = fitted(square, SIZES["landscape"], Image.Resampling.LANCZOS)
+    wide = fit_picture(square, SIZES["landscape"], Image.Resampling.LANCZOS)
     assert wide.size == SIZES["landscape"]
     assert min(wide.getpixel((540, 10))) > 240
-    tall = fitted(square, SIZES["story"], Image.Resampling.LANCZOS)
+    tall = fit_picture(square, SIZES["story"], Image.Resampling.LANCZOS)
     assert tall.getpixel((1075, 960))[0] > 240
-    portrait = fitted(square, SIZES["portrait"], Image.Resampling.LANCZOS)
+    portrait = fit_picture(square, SIZES["portrait"], Image.Resampling.LANCZOS)
     assert portrait.getpixel((1075, 700)) == (0, 0, 128)
 
 
-def test_what_is_transparent_lies_on_white(loaded: Loaded, tmp_path: Path) -> None:
+def test_what_is_transparent_lies_on_white(loaded: LoadedSettings, tmp_path: Path) -> None:
     Image.new("RGBA", (64, 64), (0, 0, 0, 0)).save(tmp_path / "clear.png")
-    with Image.open(loaded.studio / ready(tmp_path / "clear.png", "square", "", loaded).file) as image:
+    with Image.open(loaded.studio / make_jpeg(tmp_path / "clear.png", "square", "", loaded).file) as image:
         assert image.getpixel((540, 540)) == (255, 255, 255)
 
 
-def test_what_is_no_picture_is_one_sentence(loaded: Loaded, tmp_path: Path) -> None:
+def test_what_is_no_picture_is_one_sentence(loaded: LoadedSettings, tmp_path: Path) -> None:
     (tmp_path / "no.png").write_text("no")
     with pytest.raises(UserError, match=r"no\.png is not a picture that can be read"):
-        ready(tmp_path / "no.png", "square", "", loaded)
+        make_jpeg(tmp_path / "no.png", "square", "", loaded)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from models.system.errors import UserError
 from tasks.posts import post_store
-from tasks.posts.post import Candidate, ChangedError, Content, Post, Shown
+from tasks.posts.post import ChangedError, Post, PostCandidate, PostContent, PostPicture
 from tasks.posts.states import NEXT, State
 from tasks.store.store import Store
 from tests.support.stores import Opened
@@ -22,22 +22,22 @@ NINE = datetime(2026, 11, 23, 9, tzinfo=BERLIN)
 STATES: tuple[State, ...] = get_args(State)
 
 
-def shown(name: str = "s1", alt: str = "A fox.") -> Shown:
-    return Shown(name, f"ready/{name}.jpg", f"{name}-bytes", alt, 1080, 1080)
+def shown(name: str = "s1", alt: str = "A fox.") -> PostPicture:
+    return PostPicture(name, f"ready/{name}.jpg", f"{name}-bytes", alt, 1080, 1080)
 
 
-def content(*pictures: Shown, when: datetime = NINE, caption: str = "Hello — “fox” 🦊") -> Content:
-    return Content("photo", pictures, caption, ("pip", "aiart"), "pip.fox", when)
+def content(*pictures: PostPicture, when: datetime = NINE, caption: str = "Hello — “fox” 🦊") -> PostContent:
+    return PostContent("photo", pictures, caption, ("pip", "aiart"), "pip.fox", when)
 
 
-def put(store: Store, key: str = "pip/walk/2026-11-23", of: Content | None = None, **more: object) -> Post:
+def put(store: Store, key: str = "pip/walk/2026-11-23", of: PostContent | None = None, **more: object) -> Post:
     of = content(shown()) if of is None else of
     found = [
-        Candidate(0, "s1", True, "the most like pip", {"identity": 0.5}, "00ff"),
-        Candidate(1, "s2", False, "blurred"),
+        PostCandidate(0, "s1", True, "the most like pip", {"identity": 0.5}, "00ff"),
+        PostCandidate(1, "s2", False, "blurred"),
     ]
     persona, shot, _ = key.split("/")
-    return post_store.enqueue(store, key, persona, shot, "square", of, found, "restage", "rendered", **more)  # type: ignore[arg-type]
+    return post_store.create_post(store, key, persona, shot, "square", of, found, "restage", "rendered", **more)  # type: ignore[arg-type]
 
 
 def test_a_post_comes_back_as_it_went_in(store: Store) -> None:
@@ -46,9 +46,9 @@ def test_a_post_comes_back_as_it_went_in(store: Store) -> None:
     assert made.content.when.tzinfo == BERLIN
     assert made.content.text == "Hello — “fox” 🦊\n\n#pip #aiart"
     assert (
-        post_store.get(store, made.id)
-        == post_store.get(store, made.id[:6])
-        == post_store.by_key(store, made.key)
+        post_store.get_post(store, made.id)
+        == post_store.get_post(store, made.id[:6])
+        == post_store.find_by_key(store, made.key)
         == made
     )
     assert [each.reason for each in post_store.candidates(store, made.id)] == ["the most like pip", "blurred"]
@@ -68,8 +68,8 @@ def test_without_a_picture_it_is_a_draft_and_can_be_filled(store: Store) -> None
     assert (draft.state, draft.problem) == ("draft", "all are blurred")
     with pytest.raises(UserError, match="cannot become approved|has no picture yet"):
         post_store.approve(store, draft, "ann")
-    more = [Candidate(1, "s2", False, "said already"), Candidate(2, "s3", True, "good")]
-    filled = post_store.fill(store, draft, content(shown("s3")), more, "restage", "more seeds")
+    more = [PostCandidate(1, "s2", False, "said already"), PostCandidate(2, "s3", True, "good")]
+    filled = post_store.add_render(store, draft, content(shown("s3")), more, "restage", "more seeds")
     assert (filled.state, filled.problem, filled.revision) == ("awaiting review", "", 2)
     assert [each.reason for each in post_store.candidates(store, draft.id)] == ["the most like pip", "blurred", "good"]
 

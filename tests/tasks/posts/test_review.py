@@ -15,23 +15,23 @@ from tasks.posts import post_store, review
 from tasks.posts.post import ChangedError, Post
 from tasks.posts.review import Changes
 from tasks.posts.states import State
-from tasks.settings.settings import Loaded
+from tasks.settings.settings import LoadedSettings
 from tasks.store.store import Store
 from tests.support.studios import BERLIN, NINE, put, studio
 
 
 @pytest.fixture
-def loaded(tmp_path: Path) -> Loaded:
+def loaded(tmp_path: Path) -> LoadedSettings:
     return studio(tmp_path)
 
 
 @pytest.fixture
-def one(loaded: Loaded) -> Store:
+def one(loaded: LoadedSettings) -> Store:
     return Store.open("", loaded.studio)
 
 
 @pytest.fixture
-def post(one: Store, loaded: Loaded) -> Post:
+def post(one: Store, loaded: LoadedSettings) -> Post:
     return put(one, loaded)
 
 
@@ -48,12 +48,12 @@ def words(store: Store, post: Post) -> list[str]:
 def test_one_approves_what_one_has_seen(one: Store, post: Post) -> None:
     seen = review.looked_at(one, post.id, post.revision, post.content.hash)
     assert review.approve(one, seen, "ann").state == "approved"
-    held = post_store.approval(one, post_store.get(one, post.id))
+    held = post_store.approval(one, post_store.get_post(one, post.id))
     assert held is not None
     assert (held.by, held.hash) == ("ann", post.content.hash)
 
 
-def test_what_changed_meanwhile_is_looked_at_again(one: Store, post: Post, loaded: Loaded) -> None:
+def test_what_changed_meanwhile_is_looked_at_again(one: Store, post: Post, loaded: LoadedSettings) -> None:
     review.edit(one, post, "bob", Changes(caption="Other words"), loaded)
     with pytest.raises(ChangedError, match="look at it again"):
         review.looked_at(one, post.id, post.revision, post.content.hash)
@@ -61,10 +61,10 @@ def test_what_changed_meanwhile_is_looked_at_again(one: Store, post: Post, loade
         review.approve(one, post, "ann")
 
 
-def test_many_are_approved_and_each_that_cannot_be_is_told(one: Store, loaded: Loaded) -> None:
+def test_many_are_approved_and_each_that_cannot_be_is_told(one: Store, loaded: LoadedSettings) -> None:
     first, second = put(one, loaded), put(one, loaded, "pip/walk/2026-11-24")
     review.reject(one, second, "ann", "no")
-    done, problems = review.approve_all(one, [first, post_store.get(one, second.id)], "ann")
+    done, problems = review.approve_all(one, [first, post_store.get_post(one, second.id)], "ann")
     assert [each.id for each in done] == [first.id]
     assert len(problems) == 1
     assert second.id in problems[0]
@@ -75,7 +75,7 @@ def test_a_rejection_keeps_its_reason_on_one_line(one: Store, post: Post) -> Non
     assert words(one, post)[-1] == "the ears are wrong"
 
 
-def test_an_edit_is_a_new_revision_that_awaits_review(one: Store, post: Post, loaded: Loaded) -> None:
+def test_an_edit_is_a_new_revision_that_awaits_review(one: Store, post: Post, loaded: LoadedSettings) -> None:
     approved = review.approve(one, post, "ann")
     edited = review.edit(
         one, approved, "ann", Changes(caption="New\r\nwords ", hashtags=["#Fox", "fox", "art"]), loaded
@@ -86,12 +86,12 @@ def test_an_edit_is_a_new_revision_that_awaits_review(one: Store, post: Post, lo
     assert words(one, post)[-1] == "changed: caption, hashtags"
 
 
-def test_an_edit_that_changes_nothing_is_none(one: Store, post: Post, loaded: Loaded) -> None:
+def test_an_edit_that_changes_nothing_is_none(one: Store, post: Post, loaded: LoadedSettings) -> None:
     assert review.edit(one, post, "ann", Changes(caption=post.content.caption), loaded) == post
     assert len(words(one, post)) == 1
 
 
-def test_another_alt_text_is_in_another_file(one: Store, post: Post, loaded: Loaded) -> None:
+def test_another_alt_text_is_in_another_file(one: Store, post: Post, loaded: LoadedSettings) -> None:
     edited = review.edit(one, post, "ann", Changes(alts=["A blue fox."]), loaded)
     (before,), (after,) = post.content.pictures, edited.content.pictures
     assert (after.alt, after.picture) == ("A blue fox.", before.picture)
@@ -100,7 +100,7 @@ def test_another_alt_text_is_in_another_file(one: Store, post: Post, loaded: Loa
     assert (loaded.studio / before.file).exists()
 
 
-def test_a_time_is_one_on_the_clock_of_the_post(one: Store, post: Post, loaded: Loaded) -> None:
+def test_a_time_is_one_on_the_clock_of_the_post(one: Store, post: Post, loaded: LoadedSettings) -> None:
     later = review.edit(one, post, "ann", Changes(when=datetime(2026, 12, 1, 18, 30)), loaded)
     assert later.content.when == datetime(2026, 12, 1, 18, 30, tzinfo=BERLIN)
     again = review.edit(one, later, "ann", Changes(when=datetime(2027, 3, 28, 2, 30)), loaded)  # the clocks skip it
@@ -123,19 +123,19 @@ def test_a_time_is_one_on_the_clock_of_the_post(one: Store, post: Post, loaded: 
     ],
 )
 def test_what_cannot_go_out_is_refused_in_a_sentence(
-    changes: Changes, said: str, one: Store, post: Post, loaded: Loaded
+    changes: Changes, said: str, one: Store, post: Post, loaded: LoadedSettings
 ) -> None:
     with pytest.raises(UserError, match=said):
         review.edit(one, post, "ann", changes, loaded)
-    assert post_store.get(one, post.id) == post
+    assert post_store.get_post(one, post.id) == post
 
 
-def test_the_longest_that_may_go_out_does(one: Store, post: Post, loaded: Loaded) -> None:
+def test_the_longest_that_may_go_out_does(one: Store, post: Post, loaded: LoadedSettings) -> None:
     changes = Changes(caption="x" * 2194, alts=["y" * 1000])
     assert len(review.edit(one, post, "ann", changes, loaded).content.text) == 2200
 
 
-def test_a_runner_up_or_a_dropped_one_takes_the_place(one: Store, post: Post, loaded: Loaded) -> None:
+def test_a_runner_up_or_a_dropped_one_takes_the_place(one: Store, post: Post, loaded: LoadedSettings) -> None:
     for number in (1, 2):
         post = review.swap(one, post, "ann", number, loaded)
         (shown,) = post.content.pictures
@@ -149,27 +149,27 @@ def test_a_runner_up_or_a_dropped_one_takes_the_place(one: Store, post: Post, lo
         review.swap(one, post, "ann", 9, loaded)
 
 
-def test_a_draft_takes_a_dropped_candidate_all_the_same(one: Store, loaded: Loaded) -> None:
+def test_a_draft_takes_a_dropped_candidate_all_the_same(one: Store, loaded: LoadedSettings) -> None:
     draft = put(one, loaded, problem="none passed: 3 blurred")
     taken = review.swap(one, draft, "ann", 2, loaded)
     assert (taken.state, taken.problem, len(taken.content.pictures)) == ("awaiting review", "", 1)
 
 
-def test_words_of_a_draft_can_be_mended_before_it_has_a_picture(one: Store, loaded: Loaded) -> None:
+def test_words_of_a_draft_can_be_mended_before_it_has_a_picture(one: Store, loaded: LoadedSettings) -> None:
     draft = put(one, loaded, problem="none passed: 3 blurred")
     edited = review.edit(one, draft, "ann", Changes(caption="Soon."), loaded)
     assert (edited.state, edited.problem, edited.content.caption) == ("draft", "none passed: 3 blurred", "Soon.")
 
 
-def test_a_picture_that_is_gone_is_told(one: Store, post: Post, loaded: Loaded) -> None:
-    from tasks.store.picture_files import Artifacts
+def test_a_picture_that_is_gone_is_told(one: Store, post: Post, loaded: LoadedSettings) -> None:
+    from tasks.store.picture_files import PictureFiles
 
-    Artifacts(loaded.studio).picture(post_store.candidates(one, post.id)[1].picture).unlink()
+    PictureFiles(loaded.studio).picture_path(post_store.candidates(one, post.id)[1].picture).unlink()
     with pytest.raises(UserError, match="there is no picture at"):
         review.swap(one, post, "ann", 1, loaded)
 
 
-def test_an_album_grows_and_shrinks(one: Store, loaded: Loaded) -> None:
+def test_an_album_grows_and_shrinks(one: Store, loaded: LoadedSettings) -> None:
     post = put(one, loaded, candidates=11)
     post = review.add(one, post, "ann", 1, loaded)
     assert (post.content.kind, len(post.content.pictures)) == ("album", 2)
@@ -187,7 +187,7 @@ def test_an_album_grows_and_shrinks(one: Store, loaded: Loaded) -> None:
         review.take_out(one, post, "ann", 0)
 
 
-def test_a_story_stays_one_picture(one: Store, loaded: Loaded) -> None:
+def test_a_story_stays_one_picture(one: Store, loaded: LoadedSettings) -> None:
     story = put(one, loaded, size="story")
     with pytest.raises(UserError, match="is a story"):
         review.add(one, story, "ann", 1, loaded)
@@ -201,12 +201,12 @@ def test_new_pictures_are_asked_for_from_wherever_it_is(before: tuple[State, ...
     assert words(one, post)[-1] == "its ears"
 
 
-def test_the_wish_for_new_pictures_takes_a_drafts_problem_away(one: Store, loaded: Loaded) -> None:
+def test_the_wish_for_new_pictures_takes_a_drafts_problem_away(one: Store, loaded: LoadedSettings) -> None:
     draft = put(one, loaded, problem="none passed")
     assert review.regenerate(one, draft, "ann").problem == ""
 
 
-def test_undo_takes_the_last_step_back(one: Store, post: Post, loaded: Loaded) -> None:
+def test_undo_takes_the_last_step_back(one: Store, post: Post, loaded: LoadedSettings) -> None:
     for step in ("approve", "reject", "regenerate"):
         done = getattr(review, step)(one, post, "ann")
         post = review.undo(one, done, "ann")
@@ -214,7 +214,7 @@ def test_undo_takes_the_last_step_back(one: Store, post: Post, loaded: Loaded) -
         assert words(one, post)[-1].startswith(review.UNDONE)
 
 
-def test_undo_of_a_change_brings_the_words_and_the_picture_back(one: Store, post: Post, loaded: Loaded) -> None:
+def test_undo_of_a_change_brings_the_words_and_the_picture_back(one: Store, post: Post, loaded: LoadedSettings) -> None:
     approved = review.approve(one, post, "ann")
     edited = review.edit(one, approved, "ann", Changes(caption="Oops"), loaded)
     back = review.undo(one, edited, "ann")
@@ -226,7 +226,9 @@ def test_undo_of_a_change_brings_the_words_and_the_picture_back(one: Store, post
 
 
 @pytest.mark.parametrize("edited", [False, True])
-def test_undo_never_approves_and_goes_one_step_only(edited: bool, one: Store, post: Post, loaded: Loaded) -> None:
+def test_undo_never_approves_and_goes_one_step_only(
+    edited: bool, one: Store, post: Post, loaded: LoadedSettings
+) -> None:
     if edited:
         post = review.edit(one, post, "ann", Changes(caption="Mine"), loaded)
     back = review.undo(one, review.approve(one, post, "ann"), "ann")
@@ -235,7 +237,7 @@ def test_undo_never_approves_and_goes_one_step_only(edited: bool, one: Store, po
         review.undo(one, back, "ann")
 
 
-def test_nothing_is_taken_back_of_what_the_render_did(one: Store, post: Post, loaded: Loaded) -> None:
+def test_nothing_is_taken_back_of_what_the_render_did(one: Store, post: Post, loaded: LoadedSettings) -> None:
     with pytest.raises(UserError, match="cannot be taken back"):
         review.undo(one, post, "ann")
     with pytest.raises(UserError, match="cannot be taken back"):
@@ -254,7 +256,7 @@ def test_nothing_is_taken_back_of_what_the_render_did(one: Store, post: Post, lo
     ],
 )
 def test_what_may_be_out_already_is_left_alone(
-    states: tuple[State, ...], one: Store, post: Post, loaded: Loaded
+    states: tuple[State, ...], one: Store, post: Post, loaded: LoadedSettings
 ) -> None:
     there = into(one, review.approve(one, post, "ann"), *states)
     for attempt in (
@@ -269,10 +271,10 @@ def test_what_may_be_out_already_is_left_alone(
     ):
         with pytest.raises(UserError, match=f"is {there.state}"):
             attempt()
-    assert post_store.get(one, post.id) == there
+    assert post_store.get_post(one, post.id) == there
 
 
-def test_what_failed_for_sure_can_be_mended_and_sent_again(one: Store, post: Post, loaded: Loaded) -> None:
+def test_what_failed_for_sure_can_be_mended_and_sent_again(one: Store, post: Post, loaded: LoadedSettings) -> None:
     failed = into(one, review.approve(one, post, "ann"), "preparing", "failed")
     edited = review.edit(one, failed, "ann", Changes(caption="Shorter"), loaded)
     assert edited.state == "awaiting review"
@@ -284,7 +286,7 @@ STEPS = st.sampled_from(["approve", "reject", "regenerate", "undo", "edit", "swa
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(STEPS, max_size=8), st.integers(0, 10**9))
 def test_whatever_people_do_only_what_was_approved_is_approved(
-    one: Store, loaded: Loaded, steps: list[str], number: int
+    one: Store, loaded: LoadedSettings, steps: list[str], number: int
 ) -> None:
     post = put(one, loaded, f"pip/walk/{number}-{'-'.join(steps)}".replace(" ", ""), seed=7)
     for turn, step in enumerate(steps):
@@ -301,7 +303,7 @@ def test_whatever_people_do_only_what_was_approved_is_approved(
                 "take out": lambda p: review.take_out(one, p, "ann", 0),
             }[step](post)
         except UserError:
-            post = post_store.get(one, post.id)
+            post = post_store.get_post(one, post.id)
             if step != "regenerate":
                 assert post == was
         if post.state == "approved":
@@ -317,7 +319,7 @@ def test_whatever_people_do_only_what_was_approved_is_approved(
 def test_after_a_failure_it_starts_from_the_beginning(one: Store, post: Post) -> None:
     failed = into(one, review.approve(one, post, "ann"), "preparing", "failed")
     assert review.approve(one, failed, "ann").state == "approved", "seen by its name, as the terminal does"
-    failed = into(one, post_store.get(one, post.id), "preparing", "failed")
+    failed = into(one, post_store.get_post(one, post.id), "preparing", "failed")
     again = review.reopen(one, failed, "ann")
     assert (again.state, again.revision, again.content, again.problem) == ("awaiting review", 3, post.content, "")
     assert post_store.approval(one, again) is None
@@ -325,4 +327,4 @@ def test_after_a_failure_it_starts_from_the_beginning(one: Store, post: Post) ->
     rejected = review.reject(one, failed, "ann", "enough")
     assert review.undo(one, rejected, "ann").revision == 4
     with pytest.raises(UserError, match="only one that failed"):
-        review.reopen(one, post_store.get(one, post.id), "ann")
+        review.reopen(one, post_store.get_post(one, post.id), "ann")

@@ -6,19 +6,19 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tasks.publish import accounts
-from tasks.publish.accounts import COOL_DOWN, COOL_DOWN_MOST, LEASE, Claim, LostClaimError
+from tasks.publish.accounts import COOL_DOWN, COOL_DOWN_MOST, LEASE, AccountLease, LostClaimError
 from tasks.store.store import Store
 
 NOW = datetime(2026, 11, 21, 9, tzinfo=UTC)
 AFTER = NOW + timedelta(seconds=LEASE)
 
 
-def take(store: Store, now: datetime = NOW, account: str = "pip") -> Claim | None:
+def take(store: Store, now: datetime = NOW, account: str = "pip") -> AccountLease | None:
     with store.writing() as connection:
         return accounts.claim(connection, "folder", account, now)
 
 
-def standing(store: Store) -> accounts.Standing:
+def standing(store: Store) -> accounts.AccountStatus:
     with store.reading() as connection:
         return accounts.standing(connection, "folder", "pip")
 
@@ -45,11 +45,11 @@ def test_a_claim_runs_out_and_its_holder_writes_no_more(store: Store) -> None:
     new = take(store, AFTER)
     assert new
     with pytest.raises(LostClaimError, match="another run"), store.writing() as connection:
-        accounts.while_held(connection, old, AFTER)
+        accounts.renew_or_raise(connection, old, AFTER)
     with store.writing() as connection:
         assert not accounts.is_held(connection, old)
         accounts.release(connection, old)  # changes nothing
-        accounts.while_held(connection, new, AFTER, "post1")
+        accounts.renew_or_raise(connection, new, AFTER, "post1")
     assert standing(store).post == "post1"
 
 
@@ -57,7 +57,7 @@ def test_work_that_goes_on_renews_the_claim(store: Store) -> None:
     held, later = take(store), NOW + timedelta(seconds=LEASE / 2)
     assert held
     with store.writing() as connection:
-        accounts.while_held(connection, held, later)
+        accounts.renew_or_raise(connection, held, later)
     assert take(store, AFTER) is None
     assert take(store, later + timedelta(seconds=LEASE)) is not None
 
@@ -69,7 +69,7 @@ def test_a_claim_of_a_clock_that_was_ahead_is_nobodys(store: Store, ahead: timed
     new = take(store)
     assert new and standing(store).claimed(NOW)
     with pytest.raises(LostClaimError), store.writing() as connection:
-        accounts.while_held(connection, old, NOW)
+        accounts.renew_or_raise(connection, old, NOW)
     assert take(store) is None
 
 
@@ -87,7 +87,7 @@ def test_who_lets_the_account_go_on_takes_the_claim_too(store: Store) -> None:
     new = take(store)
     assert new
     with pytest.raises(LostClaimError, match="somebody let the account go on"), store.writing() as connection:
-        accounts.while_held(connection, old, NOW)
+        accounts.renew_or_raise(connection, old, NOW)
     with store.writing() as connection:
         accounts.release(connection, old)
         assert accounts.is_held(connection, new)

@@ -12,7 +12,7 @@ import pytest
 from tasks.posts import post_store
 from tasks.publish import accounts, publish
 from tasks.publish import report as receipts
-from tasks.publish.publish import Run
+from tasks.publish.publish import PublishRun
 from tasks.publishers.base import Publisher, PublishError
 from tasks.store.store import Store
 from tests.support.approved import ACCOUNT, FREE, One, Scene, Watched
@@ -64,7 +64,7 @@ class Quick(One):
 def test_a_person_who_was_quicker_is_told_of(scene: Scene) -> None:
     post, quick = scene.post(), Quick(scene.publisher)
     quick.meanwhile = lambda: post_store.change(scene.store, post, "awaiting review", "ann", "not yet")
-    report = publish.publish(Run(scene.store, scene.studio, quick, FREE, post=post.id, now=scene.clock))
+    report = publish.publish(PublishRun(scene.store, scene.studio, quick, FREE, post=post.id, now=scene.clock))
     assert [each.why for each in report.waiting] == [f"post {post.id} is awaiting review by now: look at it again"]
     assert not scene.publisher.calls
 

@@ -6,17 +6,17 @@ from pathlib import Path
 import pytest
 
 from models.system.errors import UserError
-from tasks.publish.destinations import Configured, rules
-from tasks.publishers.graph.picture_hosting import Bucket, Site
-from tasks.settings.settings import Loaded, load
+from tasks.publish.destinations import ConfiguredDestinations, rules
+from tasks.publishers.graph.picture_hosting import Bucket, FolderHosting
+from tasks.settings.settings import LoadedSettings, load_settings
 
 
-def loaded(folder: Path, text: str = "", **secrets: str) -> Loaded:
+def loaded(folder: Path, text: str = "", **secrets: str) -> LoadedSettings:
     (folder / "settings.toml").write_text(f"[publishing]\n{text}")
     (folder / "secrets").mkdir(exist_ok=True)
     for name, value in secrets.items():
         (folder / "secrets" / name).write_text(value)
-    return load(folder / "settings.toml")
+    return load_settings(folder / "settings.toml")
 
 
 @pytest.mark.parametrize(
@@ -30,12 +30,12 @@ def loaded(folder: Path, text: str = "", **secrets: str) -> Loaded:
     ],
 )
 def test_a_dry_run_goes_to_the_folder_whatever_else_is_said(tmp_path: Path, text: str, dry: bool, name: str) -> None:
-    assert Configured(loaded(tmp_path, text), dry).name == name
+    assert ConfiguredDestinations(loaded(tmp_path, text), dry).name == name
 
 
 def test_each_is_made_for_its_account(tmp_path: Path) -> None:
     said = 'graph_user = "41"\npicture_address = "https://p.example/{name}"\npicture_folder = "public"'
-    outlets = Configured(loaded(tmp_path, said, graph_token="t"))
+    outlets = ConfiguredDestinations(loaded(tmp_path, said, graph_token="t"))
     for name in ("folder", "instagram", "graph"):
         made = outlets.open(name, "pip_daily")
         assert (made.name, made.account) == (name, "pip_daily")
@@ -54,14 +54,18 @@ def test_each_is_made_for_its_account(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_what_graph_needs_is_said(tmp_path: Path, text: str, secrets: dict[str, str], match: str) -> None:
     with pytest.raises(UserError, match=match):
-        Configured(loaded(tmp_path, text, **secrets)).open("graph", "pip_daily")
+        ConfiguredDestinations(loaded(tmp_path, text, **secrets)).open("graph", "pip_daily")
 
 
 def test_pictures_are_hosted_in_a_folder_or_a_bucket(tmp_path: Path) -> None:
     site = 'picture_address = "https://p.example/{name}"\npicture_folder = "public"'
-    assert Configured(loaded(tmp_path, site))._hosting() == Site("https://p.example/{name}", tmp_path / "public")
+    assert ConfiguredDestinations(loaded(tmp_path, site))._picture_hosting() == FolderHosting(
+        "https://p.example/{name}", tmp_path / "public"
+    )
     bucket = 'bucket_endpoint = "https://s3.example"\nbucket = "b"\nbucket_region = "eu-1"'
-    made = Configured(loaded(tmp_path, bucket, storage_access="a", storage_secret="planted"))._hosting()
+    made = ConfiguredDestinations(
+        loaded(tmp_path, bucket, storage_access="a", storage_secret="planted")
+    )._picture_hosting()
     assert isinstance(made, Bucket) and (made.bucket, made.region, made.keys.access) == ("b", "eu-1", "a")
     assert "planted" not in repr(made)
 

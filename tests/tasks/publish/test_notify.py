@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from tasks.posts.post import Post
-from tasks.publish.claimed_account import Outcome
-from tasks.publish.notify import News, news, notify, waiting
-from tasks.settings.settings import Loaded, load
+from tasks.publish.claimed_account import PublishOutcome
+from tasks.publish.notify import Notification, news, notify, waiting
+from tasks.settings.settings import LoadedSettings, load_settings
 from tasks.store.store import Store
 from tests.support import approved
 
@@ -57,11 +57,11 @@ def post(tmp_path: Path) -> Post:
     return made
 
 
-def loaded(tmp_path: Path, addresses: str, *events: str) -> Loaded:
+def loaded(tmp_path: Path, addresses: str, *events: str) -> LoadedSettings:
     (tmp_path / "settings.toml").write_text(f"[notify]\nevents = {json.dumps(list(events))}\n")
     (tmp_path / "secrets").mkdir(exist_ok=True)
     (tmp_path / "secrets" / "notify").write_text(addresses)
-    return load(tmp_path / "settings.toml")
+    return load_settings(tmp_path / "settings.toml")
 
 
 def address(server: Server) -> str:
@@ -70,12 +70,12 @@ def address(server: Server) -> str:
 
 def test_what_happened_becomes_news(post: Post) -> None:
     outcomes = [
-        Outcome(replace(post, state="published"), "https://www.instagram.com/p/abc/"),
-        Outcome(replace(post, state="failed"), "the file is gone"),
-        Outcome(replace(post, state="needs a person"), "absent at 4 looks"),
-        Outcome(post, "log in first", person=True),
-        Outcome(post, "no answer: try again"),
-        Outcome(replace(post, state="unknown"), "no answer"),
+        PublishOutcome(replace(post, state="published"), "https://www.instagram.com/p/abc/"),
+        PublishOutcome(replace(post, state="failed"), "the file is gone"),
+        PublishOutcome(replace(post, state="needs a person"), "absent at 4 looks"),
+        PublishOutcome(post, "log in first", person=True),
+        PublishOutcome(post, "no answer: try again"),
+        PublishOutcome(replace(post, state="unknown"), "no answer"),
     ]
     assert [each.kind for each in news(outcomes)] == ["published", "failed", "needs a person", "needs a person"]
     assert "Pip, day 1" in news(outcomes)[0].text and "https://" in news(outcomes)[0].text
@@ -83,7 +83,10 @@ def test_what_happened_becomes_news(post: Post) -> None:
 
 
 def test_only_what_is_asked_for_is_sent(webhook: Server, tmp_path: Path) -> None:
-    told = [News("published", "walk of pip is published", "Pip 🦊"), News("failed", "walk of pip failed", "why")]
+    told = [
+        Notification("published", "walk of pip is published", "Pip 🦊"),
+        Notification("failed", "walk of pip failed", "why"),
+    ]
     assert notify(loaded(tmp_path, f" {address(webhook)} ,", "published"), told) == 1
     assert [(each["title"], each["message"]) for each in webhook.received] == [("walk of pip is published", "Pip 🦊")]
     assert notify(loaded(tmp_path, address(webhook)), told) == 0
@@ -101,6 +104,6 @@ def test_what_cannot_be_told_stops_nothing_and_shows_no_secret(
         "nobody there": f"json://user:{SECRET}@127.0.0.1:9/hook",
         "no address": f"nonsense://{SECRET}",
     }[what]
-    assert notify(loaded(tmp_path, addresses, "failed"), [News("failed", "walk of pip failed", "why")]) == 0
+    assert notify(loaded(tmp_path, addresses, "failed"), [Notification("failed", "walk of pip failed", "why")]) == 0
     assert "notif" in caplog.text
     assert SECRET not in caplog.text

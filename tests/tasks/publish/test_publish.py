@@ -17,21 +17,21 @@ from sqlalchemy import update
 
 from models.system.errors import UserError
 from tasks.posts import post_store
-from tasks.posts.post import plain
+from tasks.posts.post import canonical_json
 from tasks.publish import accounts, attempts, publish, resolve
 from tasks.publish.accounts import LEASE
-from tasks.publish.claimed_account import Rules
-from tasks.publish.pacing import Pace
-from tasks.publish.publish import Report, Run
-from tasks.publishers.base import Before, PublishError, Receipt
-from tasks.publishers.disclosure import Wanted
-from tasks.publishers.graph.picture_hosting import Bucket, Keys
+from tasks.publish.claimed_account import PublishingRules
+from tasks.publish.pacing import PacingRules
+from tasks.publish.publish import PublishReport, PublishRun
+from tasks.publishers.base import BeforeCommit, PublishError, Receipt
+from tasks.publishers.disclosure import DisclosureRules
+from tasks.publishers.graph.picture_hosting import Bucket, S3Credentials
 from tasks.publishers.graph.publisher import Graph
 from tasks.publishers.instagram.publisher import Instagram
-from tasks.publishers.instagram.session import save, session_file
+from tasks.publishers.instagram.session import save_session, session_file
 from tasks.publishers.stand_in.server import StandIn
 from tasks.publishers.stand_in.state import Account
-from tasks.store.store import Store, instant
+from tasks.store.store import Store, utc_text
 from tasks.store.tables import APPROVAL
 from tests.support import approved
 from tests.support.approved import ACCOUNT, FREE, One, Scene, Watched
@@ -64,7 +64,7 @@ def test_an_approved_post_is_published_once_and_every_step_is_in_its_history(sce
     (folder,) = scene.folders()
     attempt = scene.attempt(post)
     assert (attempt.media_id, attempt.receipt) == (folder.name, report.outcomes[0].receipt)
-    assert scene.run() == Report()
+    assert scene.run() == PublishReport()
     assert len(scene.folders()) == 1
 
 
@@ -85,7 +85,7 @@ def test_an_approval_that_was_tampered_with_is_refused(scene: Scene) -> None:
     post = scene.post()
     other = replace(post.content, caption="Something nobody saw").as_dict()
     with scene.store.writing() as connection:
-        connection.execute(update(APPROVAL).values(content=plain(other)))
+        connection.execute(update(APPROVAL).values(content=canonical_json(other)))
     scene.run()
     assert scene.now(post).state == "failed"
     assert "not what was approved" in scene.now(post).problem
@@ -112,7 +112,7 @@ def test_a_state_alone_approves_nothing(scene: Scene) -> None:
 
 @pytest.mark.parametrize("kind", ["photo", "story"])
 def test_what_does_not_say_that_ai_made_it_stays_here(scene: Scene, kind: str) -> None:
-    scene.rules = replace(FREE, wanted=Wanted(True, "Made with AI"))
+    scene.rules = replace(FREE, wanted=DisclosureRules(True, "Made with AI"))
     missing, said = scene.post(1, kind=kind), scene.post(2, kind=kind, caption="Pip. made with ai")
     scene.run()
     # a story shows no caption, so only the file can say it
@@ -352,7 +352,7 @@ def test_who_was_overtaken_sends_nothing(scene: Scene, call: str) -> None:
 
 def test_while_one_run_publishes_another_leaves_the_account_alone(scene: Scene) -> None:
     scene.post()
-    seen: list[Report] = []
+    seen: list[PublishReport] = []
     other = Watched(scene.studio)
     scene.publisher.meanwhile = {"prepare": lambda: seen.append(replace(scene, publisher=other).run())}
     scene.run()
@@ -380,15 +380,15 @@ def test_what_another_revision_published_is_not_published_again(scene: Scene) ->
 
 def test_a_backup_older_than_what_was_published(scene: Scene, tmp_path: Path) -> None:
     """Four posts: one was only due later, one approved later, one in flight, one made later; all are out by now."""
-    from tasks.backup.backup import backup, restore
+    from tasks.backup.backup import restore_backup, write_backup
 
     first, waiting = scene.post(1), approved.put(scene.store, scene.studio, 2, when=scene.clock() - timedelta(hours=2))
-    backup(tmp_path / "old.zip", scene.store, tmp_path / "nothing", tmp_path / "nothing")
+    write_backup(tmp_path / "old.zip", scene.store, tmp_path / "nothing", tmp_path / "nothing")
     post_store.approve(scene.store, waiting, "ann")
     scene.post(3)
     scene.run()
     assert len(scene.folders()) == 3
-    restore(
+    restore_backup(
         tmp_path / "old.zip",
         scene.store,
         tmp_path / "empty",
@@ -407,13 +407,15 @@ def test_a_backup_older_than_what_was_published(scene: Scene, tmp_path: Path) ->
 
 @pytest.mark.parametrize("call", ["prepare", "commit", "after commit"])
 def test_a_backup_of_a_moment_in_flight(scene: Scene, call: str, tmp_path: Path) -> None:
-    from tasks.backup.backup import backup, restore
+    from tasks.backup.backup import restore_backup, write_backup
 
     post, file = scene.post(), tmp_path / "moment.zip"
-    scene.publisher.meanwhile = {call: lambda: backup(file, scene.store, tmp_path / "none", tmp_path / "none") and None}
+    scene.publisher.meanwhile = {
+        call: lambda: write_backup(file, scene.store, tmp_path / "none", tmp_path / "none") and None
+    }
     scene.run()
     assert scene.now(post).state == "published"
-    restore(
+    restore_backup(
         file,
         scene.store,
         tmp_path / "empty",
@@ -444,12 +446,12 @@ def test_what_is_weeks_late_is_told_and_kept(scene: Scene) -> None:
     report = scene.run()
     assert scene.now(post).state == "approved" and not scene.publisher.calls
     assert f"post {post.id} was due on" in report.waiting[0].why
-    scene.run(rules=Rules(FREE.pace.at_once))
+    scene.run(rules=PublishingRules(FREE.pace.at_once))
     assert scene.now(post).state == "published"
 
 
 def test_a_cap_and_a_distance_hold_over_runs(scene: Scene) -> None:
-    scene.rules = Rules(Pace(2, timedelta(minutes=30)))
+    scene.rules = PublishingRules(PacingRules(2, timedelta(minutes=30)))
     made = [scene.post(number) for number in range(4)]
 
     def out() -> int:
@@ -467,10 +469,10 @@ def test_a_time_written_by_a_clock_that_was_wrong_holds_nothing_back(scene: Scen
     scene.publisher.wrong = {"commit": [PublishError("no answer", ambiguous=ambiguous)]}
     now = scene.clock()
     scene.clock.sleep(400 * 86400)
-    scene.rules = replace(scene.rules, pace=Pace(late=timedelta(0)))
+    scene.rules = replace(scene.rules, pace=PacingRules(late=timedelta(0)))
     scene.run()
     assert scene.now(post).state == ("unknown" if ambiguous else "approved")
-    assert scene.attempt(post).next_at > instant(now + timedelta(days=300))
+    assert scene.attempt(post).next_at > utc_text(now + timedelta(days=300))
     scene.clock.at = now
     with scene.store.writing() as connection:
         accounts.resume(connection, "folder", ACCOUNT, now)  # the account's pause is a person's to end
@@ -482,7 +484,7 @@ def test_a_time_written_by_a_clock_that_was_wrong_holds_nothing_back(scene: Scen
 
 def test_the_cap_holds_for_one_that_is_asked_for_by_name_too(scene: Scene) -> None:
     made = [scene.post(number) for number in range(3)]
-    scene.rules = Rules(Pace(2, timedelta(minutes=30), quiet=(time(0), time(23, 59))))
+    scene.rules = PublishingRules(PacingRules(2, timedelta(minutes=30), quiet=(time(0), time(23, 59))))
     for post in made:
         report = scene.run(post=post.id)
     assert [scene.now(each).state for each in made] == ["published", "published", "approved"]
@@ -491,7 +493,7 @@ def test_the_cap_holds_for_one_that_is_asked_for_by_name_too(scene: Scene) -> No
 
 def test_only_one_persona_where_that_is_asked(scene: Scene) -> None:
     post = scene.post()
-    assert scene.run(persona="mara") == Report()
+    assert scene.run(persona="mara") == PublishReport()
     scene.run(persona="pip")
     assert scene.now(post).state == "published"
 
@@ -504,7 +506,7 @@ def test_one_post_goes_to_its_own_account_whatever_else_is_in_flight(scene: Scen
     scene.clock.sleep(accounts.COOL_DOWN + 1)
     assert scene.now(other).state == "unknown"
     publishers = Two(scene.publisher, Watched(scene.studio, "zoe_daily"))
-    publish.publish(Run(scene.store, scene.studio, publishers, FREE, post=mine.id, now=scene.clock))
+    publish.publish(PublishRun(scene.store, scene.studio, publishers, FREE, post=mine.id, now=scene.clock))
     assert scene.now(mine).state == "published"
     assert [each.account for each in publishers.second.sent] == ["zoe_daily"]
 
@@ -513,8 +515,8 @@ def test_one_post_goes_to_its_own_account_whatever_else_is_in_flight(scene: Scen
 def insta(store: Store, tmp_path: Path) -> Iterator[tuple[Scene, StandIn, Instagram]]:
     studio = tmp_path / "studio"
     with StandIn([Account(ACCOUNT)]) as server:
-        save(session_file(studio, ACCOUNT), server.session(ACCOUNT))
-        publisher = Instagram(studio, ACCOUNT, address=server.address, breath=0)
+        save_session(session_file(studio, ACCOUNT), server.new_session(ACCOUNT))
+        publisher = Instagram(studio, ACCOUNT, address=server.address, request_pause=0)
         yield Scene(store, studio, publisher), server, publisher  # type: ignore[arg-type]
 
 
@@ -544,7 +546,7 @@ def test_a_store_that_forgot_everything_does_not_post_twice(
 @pytest.mark.parametrize("kind", ["photo", "album", "story"])
 def test_through_the_official_api_nothing_is_posted_twice_either(scene: Scene, kind: str, tmp_path: Path) -> None:
     with StandIn([Account(ACCOUNT, "41", token="t")]) as server:
-        bucket = Bucket(server.address, "pictures", Keys("AK", "secret"))
+        bucket = Bucket(server.address, "pictures", S3Credentials("AK", "secret"))
         made = Graph(ACCOUNT, "41", "t", bucket, api=f"{server.address}/v25.0", poll=0.0)
         scene.publisher = made  # type: ignore[assignment]
         scene.post(1, kind=kind)
@@ -562,7 +564,9 @@ def test_what_somebody_posted_by_hand_stands_in_nobodys_way(insta: tuple[Scene, 
     """A film, say, of which no picture can be had. It says something else, and nothing was sent yet."""
     scene, server, _ = insta
     with server.lock:
-        server.state.publish(server.state.accounts[ACCOUNT], "photo", "My own words", ["0" * 64], [""], "1700000000000")
+        server.state.add_medium(
+            server.state.accounts[ACCOUNT], "photo", "My own words", ["0" * 64], [""], "1700000000000"
+        )
     post = scene.post(1)
     scene.run()
     assert scene.now(post).state == "published"
@@ -614,7 +618,7 @@ def test_upload_ids_that_would_collide_step_aside(scene: Scene) -> None:
     first, second = scene.post(1), scene.post(2, when=scene.clock() - timedelta(minutes=59))
     with scene.store.writing() as connection:
         one = attempts.begin(connection, first, "folder")
-        wanted = attempts._mint(connection, second)
+        wanted = attempts._new_upload_id(connection, second)
         attempts.change(connection, one, upload_id=str(int(wanted) + 10))
         two = attempts.begin(connection, second, "folder")
     assert abs(int(two.upload_id) - int(wanted) - 10) >= 11
@@ -624,11 +628,11 @@ def test_an_attempt_comes_back_as_it_went_in(scene: Scene) -> None:
     post = scene.post()
     with scene.store.writing() as connection:
         made = attempts.begin(connection, post, "folder")
-        look = attempts.Look("2026-11-21T09:00:00.000+00:00", "nothing", True, True)
-        values = {"progress": {"a": "1"}, "parts": {"b": "2"}, "before": Before(1.5, ("m",)), "looks": (look,)}
+        look = attempts.LookupRecord("2026-11-21T09:00:00.000+00:00", "nothing", True, True)
+        values = {"progress": {"a": "1"}, "parts": {"b": "2"}, "before": BeforeCommit(1.5, ("m",)), "looks": (look,)}
         changed = attempts.change(connection, made, **values)
         assert attempts.get(connection, post) == changed == dataclasses.replace(made, **values)
-    assert json.loads(plain(vars(look)))["first"] is True
+    assert json.loads(canonical_json(vars(look)))["first"] is True
     assert changed.looked_first and not made.looked_first
 
 
@@ -636,6 +640,6 @@ def test_reconcile_looks_at_everything_and_sends_nothing(scene: Scene) -> None:
     post, other = scene.post(1), scene.post(2, when=scene.clock() + timedelta(hours=1))
     scene.publisher.wrong = {"after commit": [PublishError("no answer", ambiguous=True)]}
     scene.run()
-    report = publish.reconcile(Run(scene.store, scene.studio, One(scene.publisher), now=scene.clock))
+    report = publish.reconcile(PublishRun(scene.store, scene.studio, One(scene.publisher), now=scene.clock))
     assert [each.post.id for each in report.outcomes] == [post.id]
     assert scene.now(post).state == "published" and scene.now(other).state == "approved"

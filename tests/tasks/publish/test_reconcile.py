@@ -11,7 +11,7 @@ import pytest
 
 from tasks.posts.post import Post
 from tasks.publish import accounts, attempts, publish, reconcile, resolve
-from tasks.publish.publish import Run
+from tasks.publish.publish import PublishRun
 from tasks.publishers.base import PublishError, Receipt
 from tasks.store.store import Store
 from tests.support.approved import ACCOUNT, FREE, One, Scene, Watched
@@ -106,7 +106,7 @@ def test_who_acts_during_a_look_stops_nobody_else(scene: Scene, reconciling: boo
     assert scene.now(first).state == "unknown"
     scene.publisher.meanwhile = {"look": seen_there(scene, first)}
     if reconciling:
-        publish.reconcile(Run(scene.store, scene.studio, One(scene.publisher), now=scene.clock))
+        publish.reconcile(PublishRun(scene.store, scene.studio, One(scene.publisher), now=scene.clock))
     else:
         scene.run()
     assert [scene.now(each).state for each in (first, second)] == ["published", "published"]

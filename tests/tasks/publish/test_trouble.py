@@ -11,7 +11,7 @@ import pytest
 
 from models.system.errors import UserError
 from tasks.publish.accounts import LEASE
-from tasks.publishers.base import Parcel, Prepared
+from tasks.publishers.base import ApprovedPost, PreparedUpload
 from tasks.store.databases import StoreError
 from tasks.store.store import Store
 from tests.support.approved import Scene, Watched
@@ -79,7 +79,7 @@ def full_disk(room: int) -> Iterator[None]:
 
 
 class Cramped(Watched):
-    def prepare(self, parcel: Parcel, upload_id: str, progress: MutableMapping[str, str]) -> Prepared:
+    def prepare(self, parcel: ApprovedPost, upload_id: str, progress: MutableMapping[str, str]) -> PreparedUpload:
         with full_disk(100):
             return super().prepare(parcel, upload_id, progress)
 

@@ -12,12 +12,20 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from tasks.publishers.base import Before, Kind, Parcel, Picture, Prepared, Publisher, upload_id_at
-from tasks.publishers.disclosure import jpeg
-from tasks.publishers.graph.picture_hosting import Bucket, Keys
+from tasks.publishers.base import (
+    ApprovedPicture,
+    ApprovedPost,
+    BeforeCommit,
+    Kind,
+    PreparedUpload,
+    Publisher,
+    upload_id_at,
+)
+from tasks.publishers.disclosure import encode_jpeg
+from tasks.publishers.graph.picture_hosting import Bucket, S3Credentials
 from tasks.publishers.graph.publisher import Graph
 from tasks.publishers.instagram.publisher import Instagram
-from tasks.publishers.instagram.session import save, session_file
+from tasks.publishers.instagram.session import save_session, session_file
 from tasks.publishers.stand_in.server import StandIn
 from tasks.publishers.stand_in.state import Account
 
@@ -31,7 +39,7 @@ def picture_bytes(number: int = 0, size: tuple[int, int] = (540, 675)) -> bytes:
     colours = [((37 * number + 90 * part) % 256, (91 * number + 40 * part) % 256, 60 * part) for part in range(4)]
     image = Image.new("RGB", (2, 2))
     image.putdata([colours[(number + part * (1 + number % 3)) % 4] for part in range(4)])
-    return jpeg(image.resize(size, Image.Resampling.BICUBIC), 85, "a teal fox")
+    return encode_jpeg(image.resize(size, Image.Resampling.BICUBIC), 85, "a teal fox")
 
 
 @pytest.fixture(scope="session")
@@ -48,21 +56,21 @@ def server(tmp_path: Path) -> Iterator[StandIn]:
 @pytest.fixture
 def studio(tmp_path: Path, server: StandIn) -> Path:
     """A studio with a session, as somebody who logged in would leave it."""
-    save(session_file(tmp_path / "studio", ACCOUNT.name), server.session(ACCOUNT.name))
+    save_session(session_file(tmp_path / "studio", ACCOUNT.name), server.new_session(ACCOUNT.name))
     return tmp_path / "studio"
 
 
 @pytest.fixture
-def parcel(tmp_path: Path, pictures: list[bytes]) -> Callable[..., Parcel]:
+def parcel(tmp_path: Path, pictures: list[bytes]) -> Callable[..., ApprovedPost]:
     """`parcel("album")` is a post; each has its own caption unless told otherwise."""
 
-    def make(kind: Kind = "photo", **changes: Any) -> Parcel:
+    def make(kind: Kind = "photo", **changes: Any) -> ApprovedPost:
         number = next(NUMBERS)
         found = []
         for place in range(3 if kind == "album" else 1):
             path = tmp_path / f"approved-{number}-{place}.jpg"
             path.write_bytes(pictures[place])
-            found.append(Picture(path, hashlib.sha256(pictures[place]).hexdigest()))
+            found.append(ApprovedPicture(path, hashlib.sha256(pictures[place]).hexdigest()))
         alts = tuple(f"a fox & <{place}>" for place in range(len(found)))
         told = {
             "post_id": f"post-{number}",
@@ -72,17 +80,17 @@ def parcel(tmp_path: Path, pictures: list[bytes]) -> Callable[..., Parcel]:
             "kind": kind,
         }
         told |= {"pictures": tuple(found), "caption": f"Pip, day {number}\n#ai", "alts": alts, "ai_label": False}
-        return Parcel(**{**told, "when": datetime(2026, 11, 21, 9, tzinfo=UTC), **changes})
+        return ApprovedPost(**{**told, "when": datetime(2026, 11, 21, 9, tzinfo=UTC), **changes})
 
     return make
 
 
 def instagram(server: StandIn, studio: Path, timeout: tuple[float, float] = PATIENT) -> Instagram:
-    return Instagram(studio, ACCOUNT.name, address=server.address, timeout=timeout, breath=0)
+    return Instagram(studio, ACCOUNT.name, address=server.address, timeout=timeout, request_pause=0)
 
 
 def graph(server: StandIn, studio: Path, timeout: tuple[float, float] = PATIENT) -> Graph:
-    bucket = Bucket(server.address, "pictures-of-pip", Keys("AK", "PlantedStorageSecret"), timeout=timeout)
+    bucket = Bucket(server.address, "pictures-of-pip", S3Credentials("AK", "PlantedStorageSecret"), timeout=timeout)
     return Graph(
         ACCOUNT.name, ACCOUNT.user_id, ACCOUNT.token, bucket, api=f"{server.address}/v25.0", timeout=timeout, poll=0.0
     )
@@ -96,19 +104,19 @@ class Ready:
     """A post that waits for its commit."""
 
     publisher: Publisher
-    parcel: Parcel
-    prepared: Prepared
-    before: Before
+    parcel: ApprovedPost
+    prepared: PreparedUpload
+    before: BeforeCommit
 
 
 @pytest.fixture
-def ready(server: StandIn, studio: Path, parcel: Callable[..., Parcel]) -> Callable[..., Ready]:
+def ready(server: StandIn, studio: Path, parcel: Callable[..., ApprovedPost]) -> Callable[..., Ready]:
     def make(name: str, kind: Kind = "photo", **changes: Any) -> Ready:
         publisher = PUBLISHERS[name](server, studio)
         post = parcel(kind, **changes)
         now = datetime.now(UTC).timestamp()
         prepared = publisher.prepare(post, upload_id_at(now), {})
-        return Ready(publisher, post, prepared, Before(now, tuple(publisher.snapshot(kind))))
+        return Ready(publisher, post, prepared, BeforeCommit(now, tuple(publisher.list_recent_media(kind))))
 
     return make
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.system.errors import UserError
-from tasks.publishers.base import SAID, Parcel, PublishError, check_account, said, upload_id_at
+from tasks.publishers.base import MAX_QUOTED_CHARACTERS, ApprovedPost, PublishError, check_account, redact, upload_id_at
 
 
 @pytest.mark.parametrize(
@@ -20,22 +20,22 @@ from tasks.publishers.base import SAID, Parcel, PublishError, check_account, sai
     ],
 )
 def test_a_parcel_that_cannot_be_posted_is_refused(
-    changes: dict[str, object], sentence: str, parcel: Callable[..., Parcel]
+    changes: dict[str, object], sentence: str, parcel: Callable[..., ApprovedPost]
 ) -> None:
     with pytest.raises(UserError, match=sentence):
         parcel(**changes) if "kind" not in changes else _as_album(parcel())
 
 
-def _as_album(post: Parcel) -> Parcel:
+def _as_album(post: ApprovedPost) -> ApprovedPost:
     return replace(post, kind="album")
 
 
-def test_a_time_needs_a_zone(parcel: Callable[..., Parcel]) -> None:
+def test_a_time_needs_a_zone(parcel: Callable[..., ApprovedPost]) -> None:
     with pytest.raises(UserError, match="without a time zone"):
         parcel(when=datetime(2026, 11, 21))
 
 
-def test_a_post_goes_to_its_own_account_only(parcel: Callable[..., Parcel]) -> None:
+def test_a_post_goes_to_its_own_account_only(parcel: Callable[..., ApprovedPost]) -> None:
     check_account(parcel(), "pip_daily")
     with pytest.raises(PublishError, match="was approved for pip_daily and not for other") as caught:
         check_account(parcel(), "other")
@@ -50,11 +50,11 @@ def test_upload_ids_leave_room_for_an_album() -> None:
 @given(st.text(min_size=4), st.text(), st.text())
 def test_what_a_server_repeats_of_a_secret_is_not_passed_on(secret: str, before: str, after: str) -> None:
     if secret.split() == [secret] and secret not in before and secret not in after:
-        told = said(f"{before}  {secret}\n{after}", [secret])
+        told = redact(f"{before}  {secret}\n{after}", [secret])
         assert secret not in told.replace("•••", "") or secret in "•••…"
-        assert "\n" not in told and len(told) <= SAID
+        assert "\n" not in told and len(told) <= MAX_QUOTED_CHARACTERS
 
 
 def test_what_looks_like_a_token_is_not_passed_on_either() -> None:
-    assert said("bad token IGAA" + "x1" * 30) == "bad token •••"
-    assert said("The caption is too long.") == "The caption is too long."
+    assert redact("bad token IGAA" + "x1" * 30) == "bad token •••"
+    assert redact("The caption is too long.") == "The caption is too long."

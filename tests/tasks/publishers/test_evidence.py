@@ -6,10 +6,10 @@ from collections.abc import Callable
 import pytest
 from PIL import Image
 
-from tasks.publishers.base import Absent, Before, Found, Parcel, PublishError, Receipt
-from tasks.publishers.evidence import Seen, judge
+from tasks.publishers.base import Absent, ApprovedPost, BeforeCommit, FoundOnAccount, PublishError, Receipt
+from tasks.publishers.evidence import AccountMedium, find_post_among
 
-BEFORE = Before(0.0, ("old",))
+BEFORE = BeforeCommit(0.0, ("old",))
 UPLOAD_ID = "1795000000000"
 
 
@@ -22,8 +22,10 @@ def fetch_from(pictures: list[bytes]) -> Callable[[str], bytes]:
     return fetch
 
 
-def seen(media_id: str = "new", caption: str = "", pictures: int = 1, echo: str = "", address: str = "0") -> Seen:
-    return Seen(Receipt("x", media_id), caption, pictures, frozenset({echo} if echo else ()), address)
+def seen(
+    media_id: str = "new", caption: str = "", pictures: int = 1, echo: str = "", address: str = "0"
+) -> AccountMedium:
+    return AccountMedium(Receipt("x", media_id), caption, pictures, frozenset({echo} if echo else ()), address)
 
 
 CAPTION = "Pip in the rain\n#ai"
@@ -40,9 +42,11 @@ CAPTION = "Pip in the rain\n#ai"
         (seen(caption=CAPTION, address="gone"), "the same caption"),
     ],
 )
-def test_found(medium: Seen, evidence: str, parcel: Callable[..., Parcel], pictures: list[bytes]) -> None:
-    found = judge(parcel(caption=CAPTION), UPLOAD_ID, [medium], BEFORE, fetch_from(pictures))
-    assert isinstance(found, Found)
+def test_found(
+    medium: AccountMedium, evidence: str, parcel: Callable[..., ApprovedPost], pictures: list[bytes]
+) -> None:
+    found = find_post_among(parcel(caption=CAPTION), UPLOAD_ID, [medium], BEFORE, fetch_from(pictures))
+    assert isinstance(found, FoundOnAccount)
     assert evidence in found.evidence
     assert found.receipt == medium.receipt
 
@@ -57,23 +61,31 @@ def test_found(medium: Seen, evidence: str, parcel: Callable[..., Parcel], pictu
         seen(echo="1795000000001", caption="another", address="1"),
     ],
 )
-def test_absent(medium: Seen, parcel: Callable[..., Parcel], pictures: list[bytes]) -> None:
-    assert isinstance(judge(parcel(caption=CAPTION), UPLOAD_ID, [medium], BEFORE, fetch_from(pictures)), Absent)
+def test_absent(medium: AccountMedium, parcel: Callable[..., ApprovedPost], pictures: list[bytes]) -> None:
+    assert isinstance(
+        find_post_among(parcel(caption=CAPTION), UPLOAD_ID, [medium], BEFORE, fetch_from(pictures)), Absent
+    )
 
 
-def test_nothing_there_is_absent(parcel: Callable[..., Parcel], pictures: list[bytes]) -> None:
-    assert isinstance(judge(parcel(), UPLOAD_ID, [], BEFORE, fetch_from(pictures)), Absent)
+def test_nothing_there_is_absent(parcel: Callable[..., ApprovedPost], pictures: list[bytes]) -> None:
+    assert isinstance(find_post_among(parcel(), UPLOAD_ID, [], BEFORE, fetch_from(pictures)), Absent)
 
 
 @pytest.mark.parametrize("caption", ["another", ""])
-def test_what_cannot_be_told_is_an_error(caption: str, parcel: Callable[..., Parcel], pictures: list[bytes]) -> None:
+def test_what_cannot_be_told_is_an_error(
+    caption: str, parcel: Callable[..., ApprovedPost], pictures: list[bytes]
+) -> None:
     with pytest.raises(PublishError, match="cannot be compared"):
-        judge(parcel(caption=CAPTION), UPLOAD_ID, [seen(caption=caption, address="gone")], BEFORE, fetch_from(pictures))
+        find_post_among(
+            parcel(caption=CAPTION), UPLOAD_ID, [seen(caption=caption, address="gone")], BEFORE, fetch_from(pictures)
+        )
 
 
-def test_pictures_are_told_apart_after_another_encoding(parcel: Callable[..., Parcel], pictures: list[bytes]) -> None:
+def test_pictures_are_told_apart_after_another_encoding(
+    parcel: Callable[..., ApprovedPost], pictures: list[bytes]
+) -> None:
     buffer = io.BytesIO()
     with Image.open(io.BytesIO(pictures[0])) as image:
         image.resize((320, 400)).save(buffer, "JPEG", quality=60)
-    found = judge(parcel("story"), UPLOAD_ID, [seen(address="0")], BEFORE, lambda _: buffer.getvalue())
-    assert isinstance(found, Found)
+    found = find_post_among(parcel("story"), UPLOAD_ID, [seen(address="0")], BEFORE, lambda _: buffer.getvalue())
+    assert isinstance(found, FoundOnAccount)

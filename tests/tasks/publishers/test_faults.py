@@ -10,9 +10,9 @@ import pytest
 from requests import Response
 from requests.adapters import HTTPAdapter
 
-from tasks.publishers.base import Absent, Found, Kind, Parcel, PublishError, upload_id_at
-from tasks.publishers.instagram.answers import failure
-from tasks.publishers.instagram.single_send import Wire
+from tasks.publishers.base import Absent, ApprovedPost, FoundOnAccount, Kind, PublishError, upload_id_at
+from tasks.publishers.instagram.answers import last_error
+from tasks.publishers.instagram.single_send import SingleSendAdapter
 from tasks.publishers.stand_in.faults import FAULTS
 from tasks.publishers.stand_in.server import StandIn
 from tests.tasks.publishers.conftest import HASTY, PATIENT, PUBLISHERS, Ready
@@ -65,19 +65,19 @@ def test_a_commit_is_sent_once_and_found_if_it_went_through(
     ready: Callable[..., Ready],
 ) -> None:
     post = ready(name, kind)
-    server.fail(endpoint, fault, accepts=accepts)
+    server.add_fault(endpoint, fault, accepts=accepts)
     with pytest.raises(PublishError) as caught:
         PUBLISHERS[name](server, studio, timeout_for(fault)).commit(post.parcel, post.prepared)
     if fault == "slow":  # the request is still open, and may not even have begun
         until(lambda: len(server.published) == accepts)
     else:
-        assert server.commits() == 1
+        assert server.count_commits() == 1
     assert len(server.published) == accepts
     check_told(caught.value, fault)
     assert caught.value.ambiguous == (fault in UNSURE)
-    found = post.publisher.look(post.parcel, post.prepared, post.before)
-    assert isinstance(found, Found if accepts else Absent)
-    if isinstance(found, Found):
+    found = post.publisher.find_published(post.parcel, post.prepared, post.before)
+    assert isinstance(found, FoundOnAccount if accepts else Absent)
+    if isinstance(found, FoundOnAccount):
         assert found.receipt.media_id == server.published[0].id
     assert len(server.published) == accepts
 
@@ -85,10 +85,16 @@ def test_a_commit_is_sent_once_and_found_if_it_went_through(
 @pytest.mark.parametrize(("name", "endpoint"), BEFORE)
 @pytest.mark.parametrize(("fault", "accepts"), CASES)
 def test_what_fails_before_the_commit_publishes_nothing_and_can_be_done_again(
-    name: str, endpoint: str, fault: str, accepts: bool, server: StandIn, studio: Path, parcel: Callable[..., Parcel]
+    name: str,
+    endpoint: str,
+    fault: str,
+    accepts: bool,
+    server: StandIn,
+    studio: Path,
+    parcel: Callable[..., ApprovedPost],
 ) -> None:
     post, upload_id, progress = parcel(ai_label=True), upload_id_at(1.8e9), dict[str, str]()
-    server.fail(endpoint, fault, accepts=accepts)
+    server.add_fault(endpoint, fault, accepts=accepts)
     if (endpoint, accepts) != ("store", True) or fault not in (
         "empty",
         "object",
@@ -102,7 +108,7 @@ def test_what_fails_before_the_commit_publishes_nothing_and_can_be_done_again(
     patient = PUBLISHERS[name](server, studio)
     receipt = patient.commit(post, patient.prepare(post, upload_id, progress))
     assert [each.id for each in server.published] == [receipt.media_id]
-    assert server.commits() == 1
+    assert server.count_commits() == 1
 
 
 def check_told_before(error: PublishError, endpoint: str, fault: str) -> None:
@@ -121,13 +127,15 @@ def test_a_look_that_fails_is_not_a_no(
     post = ready(name, kind)
     if published:
         post.publisher.commit(post.parcel, post.prepared)
-    server.fail(endpoint, fault)
+    server.add_fault(endpoint, fault)
     hasty = PUBLISHERS[name](server, studio, timeout_for(fault))
     with pytest.raises(PublishError) as caught:
-        hasty.look(post.parcel, post.prepared, post.before)
+        hasty.find_published(post.parcel, post.prepared, post.before)
     check_told(caught.value, fault)
     assert not caught.value.ambiguous
-    assert isinstance(post.publisher.look(post.parcel, post.prepared, post.before), Found if published else Absent)
+    assert isinstance(
+        post.publisher.find_published(post.parcel, post.prepared, post.before), FoundOnAccount if published else Absent
+    )
 
 
 @pytest.mark.parametrize(("name", "endpoint"), [("instagram", "feed"), ("graph", "media list")])
@@ -135,9 +143,9 @@ def test_a_look_that_fails_is_not_a_no(
 def test_a_snapshot_that_fails_is_not_empty(
     name: str, endpoint: str, fault: str, server: StandIn, studio: Path
 ) -> None:
-    server.fail(endpoint, fault)
+    server.add_fault(endpoint, fault)
     with pytest.raises(PublishError):
-        PUBLISHERS[name](server, studio, timeout_for(fault)).snapshot("photo")
+        PUBLISHERS[name](server, studio, timeout_for(fault)).list_recent_media("photo")
 
 
 @pytest.mark.parametrize(("name", "endpoint"), [("instagram", "account"), ("graph", "node"), ("graph", "limit")])
@@ -145,11 +153,11 @@ def test_a_snapshot_that_fails_is_not_empty(
 def test_an_account_that_cannot_be_asked_is_not_well(
     name: str, endpoint: str, fault: str, server: StandIn, studio: Path
 ) -> None:
-    server.fail(endpoint, fault)
-    health = PUBLISHERS[name](server, studio, timeout_for(fault)).check()
+    server.add_fault(endpoint, fault)
+    health = PUBLISHERS[name](server, studio, timeout_for(fault)).check_health()
     assert not health.ok
     assert health.person == (fault in PERSON)
-    assert PUBLISHERS[name](server, studio).check().ok
+    assert PUBLISHERS[name](server, studio).check_health().ok
 
 
 @pytest.mark.parametrize("name", PUBLISHERS)
@@ -162,7 +170,7 @@ def test_what_never_left_is_not_ambiguous(
         post.publisher.commit(post.parcel, post.prepared)
     assert not caught.value.ambiguous
     with pytest.raises(PublishError):
-        post.publisher.look(post.parcel, post.prepared, post.before)
+        post.publisher.find_published(post.parcel, post.prepared, post.before)
 
 
 @pytest.mark.parametrize("name", PUBLISHERS)
@@ -173,11 +181,11 @@ def test_a_clock_that_is_wrong_hides_nothing(
 ) -> None:
     server.state.skew, server.state.echo = skew, False
     post = ready(name)
-    server.fail("configure" if name == "instagram" else "publish", "drop", accepts=accepts)
+    server.add_fault("configure" if name == "instagram" else "publish", "drop", accepts=accepts)
     with pytest.raises(PublishError):
         post.publisher.commit(post.parcel, post.prepared)
-    found = post.publisher.look(post.parcel, post.prepared, post.before)
-    assert isinstance(found, Found if accepts else Absent)
+    found = post.publisher.find_published(post.parcel, post.prepared, post.before)
+    assert isinstance(found, FoundOnAccount if accepts else Absent)
 
 
 @pytest.mark.parametrize(
@@ -194,9 +202,9 @@ def test_a_clock_that_is_wrong_hides_nothing(
 def test_a_refusal_says_what_to_do(body: dict[str, Any], flags: dict[str, Any]) -> None:
     answer = Response()
     answer.status_code, answer._content = 400, json.dumps(body).encode()
-    wire = Wire(HTTPAdapter, PATIENT)
+    wire = SingleSendAdapter(HTTPAdapter, PATIENT)
     wire.answer = answer
-    error = failure(wire, "pip_daily", "publishing post 1", True)
+    error = last_error(wire, "pip_daily", "publishing post 1", True)
     assert error is not None
     told = {"permanent": error.permanent, "ambiguous": error.ambiguous, "pause": error.pause, "person": error.person}
     assert told == {"permanent": False, "ambiguous": False, "pause": None, "person": False} | flags

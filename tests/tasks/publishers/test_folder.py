@@ -13,10 +13,10 @@ from threading import Thread
 
 import pytest
 
-from tasks.publishers.base import Absent, Before, Found, Parcel, PublishError
+from tasks.publishers.base import Absent, ApprovedPost, BeforeCommit, FoundOnAccount, PublishError
 from tasks.publishers.folder import Folder
 
-BEFORE = Before(0.0)
+BEFORE = BeforeCommit(0.0)
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def folder(tmp_path: Path) -> Folder:
 
 
 @pytest.mark.parametrize("kind", ["photo", "album", "story"])
-def test_a_post_is_written_as_it_was_approved(kind: str, folder: Folder, parcel: Callable[..., Parcel]) -> None:
+def test_a_post_is_written_as_it_was_approved(kind: str, folder: Folder, parcel: Callable[..., ApprovedPost]) -> None:
     post = parcel(kind)
     receipt = folder.commit(post, folder.prepare(post, "17", {}))
     place = folder.root / "2026-11-21-pip-3f2a91c0"
@@ -37,22 +37,22 @@ def test_a_post_is_written_as_it_was_approved(kind: str, folder: Folder, parcel:
     record = json.loads((place / "post.json").read_text())
     assert (record["upload_id"], record["post"], record["account"]) == ("17", post.post_id, "pip_daily")
     assert [each["alt"] for each in record["pictures"]] == list(post.alts)
-    assert folder.snapshot("photo") == [place.name]
+    assert folder.list_recent_media("photo") == [place.name]
 
 
-def test_nothing_is_seen_before_the_commit(folder: Folder, parcel: Callable[..., Parcel]) -> None:
+def test_nothing_is_seen_before_the_commit(folder: Folder, parcel: Callable[..., ApprovedPost]) -> None:
     post = parcel()
     prepared = folder.prepare(post, "17", {})
     assert [each for each in folder.root.iterdir() if not each.name.startswith(".")] == []
-    assert isinstance(folder.look(post, prepared, BEFORE), Absent)
+    assert isinstance(folder.find_published(post, prepared, BEFORE), Absent)
     receipt = folder.commit(post, prepared)
-    found = folder.look(post, prepared, BEFORE)
-    assert isinstance(found, Found)
+    found = folder.find_published(post, prepared, BEFORE)
+    assert isinstance(found, FoundOnAccount)
     assert found.receipt == receipt
     assert {each.name for each in folder.root.iterdir()} == {"2026-11-21-pip-3f2a91c0", ".lock"}
 
 
-def test_a_second_commit_changes_nothing(folder: Folder, parcel: Callable[..., Parcel]) -> None:
+def test_a_second_commit_changes_nothing(folder: Folder, parcel: Callable[..., ApprovedPost]) -> None:
     post = parcel()
     receipt = folder.commit(post, folder.prepare(post, "17", {}))
     files = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in (folder.root / receipt.media_id).iterdir()}
@@ -61,17 +61,19 @@ def test_a_second_commit_changes_nothing(folder: Folder, parcel: Callable[..., P
     assert {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in files} == files
 
 
-def test_another_post_of_the_same_shot_gets_a_folder_of_its_own(folder: Folder, parcel: Callable[..., Parcel]) -> None:
+def test_another_post_of_the_same_shot_gets_a_folder_of_its_own(
+    folder: Folder, parcel: Callable[..., ApprovedPost]
+) -> None:
     first, second, third = parcel(), parcel(), parcel()
     receipts = [folder.commit(each, folder.prepare(each, str(n), {})) for n, each in enumerate((first, second, third))]
     assert [each.media_id for each in receipts] == [f"2026-11-21-pip-3f2a91c0{end}" for end in ("", "-2", "-3")]
     assert (folder.root / receipts[0].media_id / "caption.txt").read_text() == first.caption + "\n"
-    found = folder.look(second, folder.prepare(second, "1", {}), BEFORE)
-    assert isinstance(found, Found)
+    found = folder.find_published(second, folder.prepare(second, "1", {}), BEFORE)
+    assert isinstance(found, FoundOnAccount)
     assert found.receipt == receipts[1]
 
 
-def test_somebodys_own_folder_is_left_alone(folder: Folder, parcel: Callable[..., Parcel]) -> None:
+def test_somebodys_own_folder_is_left_alone(folder: Folder, parcel: Callable[..., ApprovedPost]) -> None:
     own = folder.root / "2026-11-21-pip-3f2a91c0"
     own.mkdir(parents=True)
     (own / "notes.txt").write_text("mine")
@@ -80,23 +82,23 @@ def test_somebodys_own_folder_is_left_alone(folder: Folder, parcel: Callable[...
     assert [each.name for each in own.iterdir()] == ["notes.txt"]
 
 
-def test_names_do_not_lead_elsewhere(folder: Folder, parcel: Callable[..., Parcel]) -> None:
+def test_names_do_not_lead_elsewhere(folder: Folder, parcel: Callable[..., ApprovedPost]) -> None:
     post = parcel(persona="../../pip", shot="a/b")
     receipt = folder.commit(post, folder.prepare(post, "../17", {}))
     assert (folder.root / receipt.media_id).parent == folder.root
     assert receipt.media_id == "2026-11-21-------pip-a-b"
 
 
-def test_a_record_that_cannot_be_read_stops_the_look(folder: Folder, parcel: Callable[..., Parcel]) -> None:
+def test_a_record_that_cannot_be_read_stops_the_look(folder: Folder, parcel: Callable[..., ApprovedPost]) -> None:
     post = parcel()
     prepared = folder.prepare(post, "17", {})
     receipt = folder.commit(post, prepared)
     (folder.root / receipt.media_id / "post.json").write_text("{")
     with pytest.raises(PublishError, match="cannot be read"):
-        folder.look(post, prepared, BEFORE)
+        folder.find_published(post, prepared, BEFORE)
 
 
-def test_what_was_prepared_and_lost_is_told(folder: Folder, parcel: Callable[..., Parcel]) -> None:
+def test_what_was_prepared_and_lost_is_told(folder: Folder, parcel: Callable[..., ApprovedPost]) -> None:
     post = parcel()
     prepared = folder.prepare(post, "17", {})
     shutil.rmtree(folder.root)
@@ -104,17 +106,17 @@ def test_what_was_prepared_and_lost_is_told(folder: Folder, parcel: Callable[...
         folder.commit(post, prepared)
 
 
-def _publish(folder: Folder, post: Parcel, upload_id: str) -> None:
+def _publish(folder: Folder, post: ApprovedPost, upload_id: str) -> None:
     folder.commit(post, folder.prepare(post, upload_id, {}))
 
 
-def _tell_and_publish(folder: Folder, post: Parcel, upload_id: str, ready: Path) -> None:
+def _tell_and_publish(folder: Folder, post: ApprovedPost, upload_id: str, ready: Path) -> None:
     ready.parent.mkdir(parents=True, exist_ok=True)
     ready.touch()
     _publish(folder, post, upload_id)
 
 
-def test_two_at_once_make_one_folder(folder: Folder, parcel: Callable[..., Parcel]) -> None:
+def test_two_at_once_make_one_folder(folder: Folder, parcel: Callable[..., ApprovedPost]) -> None:
     post = parcel()
     context = multiprocessing.get_context("spawn")  # a fork of a process with torch's threads may crash by itself
     for upload_id in ("1", "2", "3"):
@@ -128,7 +130,7 @@ def test_two_at_once_make_one_folder(folder: Folder, parcel: Callable[..., Parce
     assert sorted(records) == ["1", "2", "3"]
 
 
-def test_one_commit_waits_for_the_other(folder: Folder, parcel: Callable[..., Parcel]) -> None:
+def test_one_commit_waits_for_the_other(folder: Folder, parcel: Callable[..., ApprovedPost]) -> None:
     fcntl = pytest.importorskip("fcntl")
     post = parcel()
     prepared = folder.prepare(post, "17", {})
@@ -137,12 +139,12 @@ def test_one_commit_waits_for_the_other(folder: Folder, parcel: Callable[..., Pa
         waiting = Thread(target=folder.commit, args=(post, prepared))
         waiting.start()
         waiting.join(0.5)
-        assert isinstance(folder.look(post, prepared, BEFORE), Absent)
+        assert isinstance(folder.find_published(post, prepared, BEFORE), Absent)
     waiting.join(120)
-    assert isinstance(folder.look(post, prepared, BEFORE), Found)
+    assert isinstance(folder.find_published(post, prepared, BEFORE), FoundOnAccount)
 
 
-def test_killed_anywhere_it_is_whole_or_not_there(folder: Folder, parcel: Callable[..., Parcel]) -> None:
+def test_killed_anywhere_it_is_whole_or_not_there(folder: Folder, parcel: Callable[..., ApprovedPost]) -> None:
     post = parcel("album")
     context = multiprocessing.get_context("spawn")
     for number in range(12):
@@ -164,10 +166,10 @@ def test_killed_anywhere_it_is_whole_or_not_there(folder: Folder, parcel: Callab
 
 
 def test_it_is_well_where_it_can_write(tmp_path: Path) -> None:
-    assert Folder(tmp_path / "studio", "pip_daily").check().ok
+    assert Folder(tmp_path / "studio", "pip_daily").check_health().ok
 
 
-def test_what_a_killed_process_left_is_swept_away_in_time(folder: Folder, parcel: Callable[..., Parcel]) -> None:
+def test_what_a_killed_process_left_is_swept_away_in_time(folder: Folder, parcel: Callable[..., ApprovedPost]) -> None:
     post = parcel()
     old, young = (folder.root / f".2026-11-21-pip-3f2a91c0.17.{end}" for end in ("0ld", "y0ung"))
     for each in (old, young):
@@ -179,7 +181,7 @@ def test_what_a_killed_process_left_is_swept_away_in_time(folder: Folder, parcel
     assert young.exists()
 
 
-def test_a_place_that_is_none_is_one_sentence(tmp_path: Path, parcel: Callable[..., Parcel]) -> None:
+def test_a_place_that_is_none_is_one_sentence(tmp_path: Path, parcel: Callable[..., ApprovedPost]) -> None:
     (tmp_path / "studio").mkdir()
     (tmp_path / "studio" / "posts").write_text("a file where the folder belongs")
     folder = Folder(tmp_path / "studio", "pip_daily")
@@ -187,7 +189,7 @@ def test_a_place_that_is_none_is_one_sentence(tmp_path: Path, parcel: Callable[.
         folder.prepare(parcel(), "17", {})
 
 
-def test_many_at_once_never_trip_over_each_other(folder: Folder, parcel: Callable[..., Parcel]) -> None:
+def test_many_at_once_never_trip_over_each_other(folder: Folder, parcel: Callable[..., ApprovedPost]) -> None:
     """Folders of other preparations come and go between a look at their names and a look at their age."""
     post, errors = parcel(), []
 

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tasks.publishers.base import Parcel, Picture, PublishError
-from tasks.publishers.instagram_picture_rules import read_exact
+from tasks.publishers.base import ApprovedPicture, ApprovedPost, PublishError
+from tasks.publishers.instagram_picture_rules import read_checked_pictures
 
 
-def with_picture(post: Parcel, path: Path) -> Parcel:
-    return replace(post, pictures=(Picture(path, hashlib.sha256(path.read_bytes()).hexdigest()),))
+def with_picture(post: ApprovedPost, path: Path) -> ApprovedPost:
+    return replace(post, pictures=(ApprovedPicture(path, hashlib.sha256(path.read_bytes()).hexdigest()),))
 
 
 @pytest.mark.parametrize(
@@ -32,53 +32,53 @@ def with_picture(post: Parcel, path: Path) -> Parcel:
     ],
 )
 def test_sizes_that_would_be_changed_are_refused(
-    kind: str, size: tuple[int, int], sentence: str, parcel: Callable[..., Parcel], tmp_path: Path
+    kind: str, size: tuple[int, int], sentence: str, parcel: Callable[..., ApprovedPost], tmp_path: Path
 ) -> None:
     path = tmp_path / "picture.jpg"
     Image.new("RGB", size, "teal").save(path)
     post = with_picture(parcel(kind), path)
     if not sentence:
-        exact = read_exact(post)[0]
+        exact = read_checked_pictures(post)[0]
         assert (exact.width, exact.height, exact.data) == (*size, path.read_bytes())
         return
     with pytest.raises(PublishError, match=sentence) as caught:
-        read_exact(post)
+        read_checked_pictures(post)
     assert caught.value.permanent
 
 
-def test_a_file_that_changed_since_its_approval_is_refused(parcel: Callable[..., Parcel]) -> None:
+def test_a_file_that_changed_since_its_approval_is_refused(parcel: Callable[..., ApprovedPost]) -> None:
     post = parcel()
     with post.pictures[0].path.open("ab") as file:
         file.write(b"\0")
     with pytest.raises(PublishError, match="is not the file that was approved") as caught:
-        read_exact(post)
+        read_checked_pictures(post)
     assert caught.value.permanent
     post.pictures[0].path.unlink()
     with pytest.raises(PublishError, match="cannot be read"):
-        read_exact(post)
+        read_checked_pictures(post)
 
 
 @pytest.mark.parametrize("content", ["png", "torn", "text"])
-def test_only_a_whole_jpeg_will_do(content: str, parcel: Callable[..., Parcel], tmp_path: Path) -> None:
+def test_only_a_whole_jpeg_will_do(content: str, parcel: Callable[..., ApprovedPost], tmp_path: Path) -> None:
     path = tmp_path / "picture.jpg"
     Image.new("RGB", (540, 540), "teal").save(path, "PNG" if content == "png" else "JPEG")
     if content != "png":
         path.write_bytes(path.read_bytes()[:400] if content == "torn" else b"hello")
     with pytest.raises(PublishError, match="is not a JPEG file in good order"):
-        read_exact(with_picture(parcel(), path))
+        read_checked_pictures(with_picture(parcel(), path))
 
 
-def test_its_name_has_to_say_so(parcel: Callable[..., Parcel], tmp_path: Path) -> None:
+def test_its_name_has_to_say_so(parcel: Callable[..., ApprovedPost], tmp_path: Path) -> None:
     path = tmp_path / "picture.png"
     Image.new("RGB", (540, 540), "teal").save(path, "JPEG")
     with pytest.raises(PublishError, match=r"let its name end in \.jpg"):
-        read_exact(with_picture(parcel(), path))
+        read_checked_pictures(with_picture(parcel(), path))
 
 
-def test_an_album_of_several_shapes_is_refused(parcel: Callable[..., Parcel], tmp_path: Path) -> None:
+def test_an_album_of_several_shapes_is_refused(parcel: Callable[..., ApprovedPost], tmp_path: Path) -> None:
     post = parcel("album")
     path = tmp_path / "square.jpg"
     Image.new("RGB", (540, 540), "teal").save(path)
-    odd = Picture(path, hashlib.sha256(path.read_bytes()).hexdigest())
+    odd = ApprovedPicture(path, hashlib.sha256(path.read_bytes()).hexdigest())
     with pytest.raises(PublishError, match=r"different sizes \(540x540 and 540x675\)"):
-        read_exact(replace(post, pictures=(*post.pictures[:2], odd)))
+        read_checked_pictures(replace(post, pictures=(*post.pictures[:2], odd)))

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from tasks.publishers.base import Parcel, Publisher, PublishError, upload_id_at
-from tasks.publishers.graph.api import refreshed
-from tasks.publishers.instagram.session import load, login, session_file
+from tasks.publishers.base import ApprovedPost, Publisher, PublishError, upload_id_at
+from tasks.publishers.graph.api import refresh_token
+from tasks.publishers.instagram.session import load_session, log_in, session_file
 from tasks.publishers.stand_in import instagram_app
 from tasks.publishers.stand_in.request import as_json
 from tasks.publishers.stand_in.server import StandIn
@@ -40,7 +40,7 @@ LOGIN = ("login", "login code", "login key", "login home", "login device", "logi
 
 @pytest.fixture
 def secrets(server: StandIn, studio: Path) -> list[str]:
-    session = load(session_file(studio, ACCOUNT.name), ACCOUNT.name)["authorization_data"]["sessionid"]
+    session = load_session(session_file(studio, ACCOUNT.name), ACCOUNT.name)["authorization_data"]["sessionid"]
     return [ACCOUNT.password, ACCOUNT.totp, ACCOUNT.token, STORAGE, session]
 
 
@@ -62,29 +62,29 @@ def unwrapped(text: str) -> str:
     return "\n".join(found)
 
 
-def attempt(publisher: Publisher, post: Parcel, errors: list[BaseException]) -> None:
+def attempt(publisher: Publisher, post: ApprovedPost, errors: list[BaseException]) -> None:
     try:
-        publisher.snapshot("photo")
+        publisher.list_recent_media("photo")
         prepared = publisher.prepare(post, upload_id_at(1.8e9), {})
         publisher.commit(post, prepared)
     except PublishError as error:
         errors.append(error)
-    publisher.check()
+    publisher.check_health()
 
 
 @pytest.mark.parametrize("fault", TELLING)
 def test_no_secret_is_told_whatever_goes_wrong(
-    fault: str, server: StandIn, studio: Path, parcel: Callable[..., Parcel], secrets: list[str],
+    fault: str, server: StandIn, studio: Path, parcel: Callable[..., ApprovedPost], secrets: list[str],
     caplog: pytest.LogCaptureFixture,
 ) -> None:  # fmt: skip
     errors: list[BaseException] = []
     for endpoint in CALLS:
-        server.faults.clear()
-        server.fail(endpoint, fault, times=None)
+        server.faults.clear_faults()
+        server.add_fault(endpoint, fault, times=None)
         for name in PUBLISHERS:
             attempt(PUBLISHERS[name](server, studio), parcel(), errors)
         try:
-            refreshed(ACCOUNT.token, ACCOUNT.name, api=f"{server.address}/v25.0", timeout=PATIENT)
+            refresh_token(ACCOUNT.token, ACCOUNT.name, api=f"{server.address}/v25.0", timeout=PATIENT)
         except PublishError as error:
             errors.append(error)
     said = everything_said(caplog, errors)
@@ -100,21 +100,23 @@ def test_no_secret_is_told_by_a_login_that_fails(
 ) -> None:
     errors: list[BaseException] = []
     for endpoint in LOGIN:
-        server.faults.clear()
-        server.fail(endpoint, fault, times=None, accepts=True)
+        server.faults.clear_faults()
+        server.add_fault(endpoint, fault, times=None, accepts=True)
         try:
-            login(tmp_path, ACCOUNT.name, ACCOUNT.password, ACCOUNT.totp, address=server.address, breath=0)
+            log_in(tmp_path, ACCOUNT.name, ACCOUNT.password, ACCOUNT.totp, address=server.address, request_pause=0)
         except PublishError as error:
             errors.append(error)
     assert errors
     said = everything_said(caplog, errors)
     assert ACCOUNT.password not in said
     assert ACCOUNT.totp not in said
-    assert not session_file(tmp_path, ACCOUNT.name).exists() or load(session_file(tmp_path, ACCOUNT.name), ACCOUNT.name)
+    assert not session_file(tmp_path, ACCOUNT.name).exists() or load_session(
+        session_file(tmp_path, ACCOUNT.name), ACCOUNT.name
+    )
 
 
 def test_a_login_that_works_logs_no_session(server: StandIn, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    file = login(tmp_path, ACCOUNT.name, ACCOUNT.password, ACCOUNT.totp, address=server.address, breath=0)
+    file = log_in(tmp_path, ACCOUNT.name, ACCOUNT.password, ACCOUNT.totp, address=server.address, request_pause=0)
     told = json.loads(file.read_text())["authorization_data"]["sessionid"]
     said = everything_said(caplog, [])
     assert told not in said
@@ -122,11 +124,11 @@ def test_a_login_that_works_logs_no_session(server: StandIn, tmp_path: Path, cap
 
 
 def test_a_server_that_repeats_the_session_is_not_quoted(
-    server: StandIn, studio: Path, parcel: Callable[..., Parcel], secrets: list[str]
+    server: StandIn, studio: Path, parcel: Callable[..., ApprovedPost], secrets: list[str]
 ) -> None:
     """Whatever stands in an answer that refuses."""
     session = secrets[-1]
-    refusing = instagram_app.for_account(
+    refusing = instagram_app.require_session(
         lambda *_: as_json(400, {"message": f"session {session} token {ACCOUNT.token} is bad", "status": "fail"})
     )
     publisher = PUBLISHERS["instagram"](server, studio)

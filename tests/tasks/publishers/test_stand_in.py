@@ -15,11 +15,11 @@ import httpx
 import pytest
 
 from models.system.errors import UserError
-from tasks.publishers.base import Parcel, upload_id_at
+from tasks.publishers.base import ApprovedPost, upload_id_at
 from tasks.publishers.instagram.publisher import Instagram
-from tasks.publishers.instagram.session import save, session_file
+from tasks.publishers.instagram.session import save_session, session_file
 from tasks.publishers.stand_in.faults import Fault, Faults
-from tasks.publishers.stand_in.rehearsal import rehearsal
+from tasks.publishers.stand_in.rehearsal import open_rehearsal
 from tasks.publishers.stand_in.server import StandIn
 from tests.tasks.publishers.conftest import ACCOUNT, Ready, graph, instagram
 
@@ -39,19 +39,20 @@ def test_a_commit_sent_twice_is_seen_twice(server: StandIn, ready: Callable[...,
         for _ in range(2):
             post.publisher.commit(post.parcel, post.prepared)
     assert len(server.published) == 4
-    assert server.commits() == 4
+    assert server.count_commits() == 4
 
 
 def test_faults_come_when_they_are_due() -> None:
     faults = Faults()
-    faults.add(Fault("feed", "500", times=2, after=1))
-    faults.add(Fault("*", "drop", times=None, after=1))
+    faults.add_fault(Fault("feed", "500", times=2, after=1))
+    faults.add_fault(Fault("*", "drop", times=None, after=1))
     kinds = [
-        fault.kind if (fault := faults.take(each)) else "" for each in ("feed", "feed", "feed", "feed", "media", "x")
+        fault.kind if (fault := faults.take_fault(each)) else ""
+        for each in ("feed", "feed", "feed", "feed", "media", "x")
     ]
     assert kinds == ["", "500", "500", "", "drop", "drop"]
-    faults.clear()
-    assert faults.take("x") is None
+    faults.clear_faults()
+    assert faults.take_fault("x") is None
     with pytest.raises(UserError, match="is no fault of the stand-in"):
         Fault("feed", "flood")  # type: ignore[arg-type]
 
@@ -60,9 +61,9 @@ def test_it_is_commanded_over_its_control_endpoint(server: StandIn, studio: Path
     publisher = instagram(server, studio)
     ask(server.address, "POST", "faults", endpoint="feed", kind="empty", times=None)
     with pytest.raises(Exception, match="no usable answer"):
-        publisher.snapshot("photo")
+        publisher.list_recent_media("photo")
     ask(server.address, "DELETE", "faults")
-    assert publisher.snapshot("photo") == []
+    assert publisher.list_recent_media("photo") == []
     ask(server.address, "POST", "clock", skew=100)
     assert server.state.skew == 100
     journal = ask(server.address, "GET", "journal")["journal"]
@@ -70,28 +71,30 @@ def test_it_is_commanded_over_its_control_endpoint(server: StandIn, studio: Path
     assert httpx.post(f"{server.address}/_/faults", json={"x": 1}, trust_env=False).status_code == 400
 
 
-def test_what_was_published_outlives_the_server(tmp_path: Path, parcel: Callable[..., Parcel]) -> None:
+def test_what_was_published_outlives_the_server(tmp_path: Path, parcel: Callable[..., ApprovedPost]) -> None:
     folder, studio = tmp_path / "stand-in", tmp_path / "studio-2"
     post = parcel()
     with StandIn([ACCOUNT], folder) as first:
-        save(session_file(studio, ACCOUNT.name), first.session(ACCOUNT.name))
+        save_session(session_file(studio, ACCOUNT.name), first.new_session(ACCOUNT.name))
         publisher = instagram(first, studio)
         prepared = publisher.prepare(post, upload_id_at(1.8e9), {})
         medium = publisher.commit(post, prepared).media_id
     with StandIn([ACCOUNT], folder) as second:
         assert [each.id for each in second.published] == [medium]
         publisher = instagram(second, studio)
-        assert publisher.snapshot("photo") == [medium]
+        assert publisher.list_recent_media("photo") == [medium]
         other = parcel()
         assert publisher.commit(other, publisher.prepare(other, "1800000000099", {})).media_id != medium
     assert ACCOUNT.password not in (folder / "state.json").read_text()
 
 
 @pytest.mark.parametrize("through", ["instagram", "graph"])
-def test_a_rehearsal_needs_nothing_of_the_account(through: Any, tmp_path: Path, parcel: Callable[..., Parcel]) -> None:
+def test_a_rehearsal_needs_nothing_of_the_account(
+    through: Any, tmp_path: Path, parcel: Callable[..., ApprovedPost]
+) -> None:
     for times in (1, 2):
-        with rehearsal(tmp_path / "rehearsal", "pip_daily", through) as (publisher, server):
-            assert publisher.check().ok
+        with open_rehearsal(tmp_path / "rehearsal", "pip_daily", through) as (publisher, server):
+            assert publisher.check_health().ok
             post = parcel(ai_label=True)
             publisher.commit(post, publisher.prepare(post, upload_id_at(1.8e9 + times), {}))
             assert len(server.published) == times
@@ -99,7 +102,7 @@ def test_a_rehearsal_needs_nothing_of_the_account(through: Any, tmp_path: Path, 
 
 
 def test_containers_made_at_once_have_ids_of_their_own(
-    server: StandIn, studio: Path, parcel: Callable[..., Parcel]
+    server: StandIn, studio: Path, parcel: Callable[..., ApprovedPost]
 ) -> None:
     with ThreadPoolExecutor(8) as pool:
         posts = [parcel() for _ in range(24)]
@@ -111,12 +114,12 @@ PUBLISH = """
 import json, sys
 from pathlib import Path
 from datetime import UTC, datetime
-from tasks.publishers.base import Parcel, Picture, Prepared
+from tasks.publishers.base import ApprovedPicture, ApprovedPost
 from tasks.publishers.instagram.publisher import Instagram
 told = json.loads(sys.argv[1])
-picture = Picture(Path(told["path"]), told["sha256"])
-post = Parcel("p", told["account"], "pip", "s", "photo", (picture,), "hello", ("",), False, datetime.now(UTC))
-publisher = Instagram(Path(told["studio"]), told["account"], address=told["address"], breath=0, timeout=(5, 120))
+picture = ApprovedPicture(Path(told["path"]), told["sha256"])
+post = ApprovedPost("p", told["account"], "pip", "s", "photo", (picture,), "hello", ("",), False, datetime.now(UTC))
+publisher = Instagram(Path(told["studio"]), told["account"], address=told["address"], request_pause=0, timeout=(5, 120))
 prepared = publisher.prepare(post, "1800000000000", {})
 print("committing", flush=True)
 publisher.commit(post, prepared)
@@ -125,7 +128,7 @@ publisher.commit(post, prepared)
 
 @pytest.mark.parametrize("accepts", [False, True])
 def test_a_publisher_killed_in_its_commit_can_be_looked_after(
-    accepts: bool, tmp_path: Path, parcel: Callable[..., Parcel]
+    accepts: bool, tmp_path: Path, parcel: Callable[..., ApprovedPost]
 ) -> None:
     """The server runs in a process of its own, as in a rehearsal; the publisher in another, which is killed."""
     command = [sys.executable, "-m", "tasks.publishers.stand_in", str(tmp_path / "stand-in")]
@@ -135,7 +138,7 @@ def test_a_publisher_killed_in_its_commit_can_be_looked_after(
         address = server.stdout.readline().strip()
         session = ask(address, "POST", "session", account="rehearsal")
         studio, post = tmp_path / "studio", parcel(account="rehearsal", caption="hello")
-        save(session_file(studio, "rehearsal"), session)
+        save_session(session_file(studio, "rehearsal"), session)
         ask(address, "POST", "faults", endpoint="configure", kind="slow", accepts=accepts, seconds=300)
         told = {"path": str(post.pictures[0].path), "sha256": post.pictures[0].sha256}
         told |= {"account": "rehearsal", "studio": str(studio), "address": address}
@@ -150,13 +153,13 @@ def test_a_publisher_killed_in_its_commit_can_be_looked_after(
             time.sleep(0.02)
         os.kill(publisher.pid, signal.SIGKILL)
         publisher.wait(60)
-        after = Instagram(studio, "rehearsal", address=address, breath=0)
-        assert len(after.snapshot("photo")) == accepts
+        after = Instagram(studio, "rehearsal", address=address, request_pause=0)
+        assert len(after.list_recent_media("photo")) == accepts
     finally:
         server.kill()
         server.wait(60)
 
 
 def test_nothing_of_a_request_is_printed(server: StandIn, studio: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    instagram(server, studio).check()
+    instagram(server, studio).check_health()
     assert capfd.readouterr() == ("", "")

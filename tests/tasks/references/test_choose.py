@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from models.scoring import statistics as choosing
-from tasks.references.choose import choose
-from tasks.references.measurements import PAST, Scores, identities
-from tasks.references.reference_set import Choice, Verdict
-from tasks.settings.sections import References
+from tasks.references.choose import choose_reference_set
+from tasks.references.measurements import MIN_EXPLAINED_SHARE, Scores, identity_vectors
+from tasks.references.reference_set import ReferenceChoice, Verdict
+from tasks.settings.sections import ReferenceSettings
 from tests.support.measured import BACKGROUNDS, but, candidates, measured, unit
 
 COUNT = 40
@@ -19,12 +19,12 @@ COUNT = 40
 
 def chosen(
     scores: Scores, keep: int = 5, overrules: dict[str, str] | None = None, cells: bool = True, **knobs: object
-) -> Choice:
+) -> ReferenceChoice:
     everyone = candidates(len(scores.ids), cells)
-    return choose(everyone, scores, References(**knobs), keep, overrules or {})
+    return choose_reference_set(everyone, scores, ReferenceSettings(**knobs), keep, overrules or {})
 
 
-def verdict(choice: Choice, place: int) -> Verdict:
+def verdict(choice: ReferenceChoice, place: int) -> Verdict:
     return choice.verdicts[place]
 
 
@@ -166,8 +166,8 @@ def test_text_directions_are_taken_out_of_clips_vectors_only() -> None:
     """DINOv2's vectors may be as long as CLIP's; its space has no texts."""
     scores, everyone = measured(COUNT), candidates(COUNT, cells=False)
     other = dataclasses.replace(scores, by_clip=False)
-    assert np.array_equal(identities(other, everyone, range(COUNT)), scores.identity)
-    cleaned = identities(scores, everyone, range(COUNT))
+    assert np.array_equal(identity_vectors(other, everyone, range(COUNT)), scores.identity)
+    cleaned = identity_vectors(scores, everyone, range(COUNT))
     assert np.abs(cleaned @ scores.surroundings.T).max() < 1e-4
 
 
@@ -180,9 +180,9 @@ def test_of_another_scorers_vectors_only_what_explains_much_is_taken_out() -> No
     of_somebody = axes[rng.permutation(COUNT) % 3 + 8] + 0.05 * rng.normal(size=scores.seen.shape)
     for lean, is_left in ((0.1, True), (1.0, False)):
         vectors = unit(of_somebody + lean * axes[places])
-        seen = identities(dataclasses.replace(scores, by_clip=False, identity=vectors), people, range(COUNT))
+        seen = identity_vectors(dataclasses.replace(scores, by_clip=False, identity=vectors), people, range(COUNT))
         assert np.array_equal(seen, vectors) is is_left
-        assert choosing.explained(seen, [each.cell["background"] for each in people]) < PAST
+        assert choosing.explained_share(seen, [each.cell["background"] for each in people]) < MIN_EXPLAINED_SHARE
 
 
 def test_of_one_character_the_core_is_taken_and_not_a_group_of_one_place() -> None:

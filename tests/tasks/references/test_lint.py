@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from tasks.persona.persona import Persona
-from tasks.references.lint import lint, wanted
+from tasks.references.lint import list_findings, missing_shots
 from tasks.references.measurements import Scores
-from tasks.references.reference_set import Candidate, Choice, Finding, Verdict
-from tasks.settings.sections import References
+from tasks.references.reference_set import Finding, ReferenceCandidate, ReferenceChoice, Verdict
+from tasks.settings.sections import ReferenceSettings
 from tests.support.measured import BACKGROUNDS, FRAMINGS, but, candidates, measured, unit
 
 COUNT = 40
@@ -29,17 +29,17 @@ PERSONA = Persona.model_validate(
 )
 
 
-def of(places: list[int], everyone: list[Candidate]) -> Choice:
+def of(places: list[int], everyone: list[ReferenceCandidate]) -> ReferenceChoice:
     """A choice of these candidates."""
     verdicts = [Verdict(each, "chosen" if n in places else "dropped", "", "", "") for n, each in enumerate(everyone)]
-    return Choice(verdicts, [everyone[n].id for n in places], {})
+    return ReferenceChoice(verdicts, [everyone[n].id for n in places], {})
 
 
 def found(
-    places: list[int], scores: Scores, everyone: list[Candidate] | None = None, **knobs: float
+    places: list[int], scores: Scores, everyone: list[ReferenceCandidate] | None = None, **knobs: float
 ) -> dict[str, Finding]:
     everyone = everyone or candidates(COUNT)
-    said = lint(everyone, scores, of(places, everyone), PERSONA, References(**knobs), 128)  # type: ignore[arg-type]
+    said = list_findings(everyone, scores, of(places, everyone), PERSONA, ReferenceSettings(**knobs), 128)  # type: ignore[arg-type]
     return {each.code: each for each in reversed(said)}  # the first of a kind
 
 
@@ -111,7 +111,7 @@ def test_the_least_alike_of_a_set_that_is_all_alike_is_no_outlier() -> None:
 
 def test_pictures_smaller_than_the_model_are_reported() -> None:
     everyone = candidates(COUNT)
-    everyone[3] = Candidate(everyone[3].id, "x.png", cell=everyone[3].cell, source="beach.jpg", upscaled=True)
+    everyone[3] = ReferenceCandidate(everyone[3].id, "x.png", cell=everyone[3].cell, source="beach.jpg", upscaled=True)
     said = found(EVEN, measured(COUNT), everyone)["resolution"]
     assert said.what == "1 of 4 pictures are smaller than the model's 128 pixels (beach.jpg)"
 
@@ -123,7 +123,7 @@ def test_a_blurred_picture_that_a_person_kept_is_reported() -> None:
 
 def test_missing_shots_are_asked_for_once() -> None:
     cells = [{"background": "in the snow"}, {"background": "on the beach"}]
-    assert wanted([Finding("a", "", "", cells), Finding("b", "", "", cells[:1])]) == cells
+    assert missing_shots([Finding("a", "", "", cells), Finding("b", "", "", cells[:1])]) == cells
 
 
 @pytest.mark.parametrize("places", [[], [0]])

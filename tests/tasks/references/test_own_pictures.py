@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from models.inversion.examples import Example, read
+from models.inversion.examples import TrainingExample, read_example
 from models.picture.environment import pixel_hash
-from models.picture.reading import rgb
+from models.picture.reading import convert_to_rgb
 from models.system.errors import UserError
-from tasks.references.own_pictures import Collected, OwnPicture, collect
+from tasks.references.own_pictures import FolderPictures, OwnPicture, load_folder
 
 SIDE = 64
 
@@ -39,8 +39,8 @@ def grey_with_detail(width: int, height: int, left: int, top: int, side: int = 4
     return image
 
 
-def run(folder: Path, width: int = SIDE, height: int = SIDE) -> Collected:
-    return collect(folder, width, height, folder.parent / "artifacts")
+def run(folder: Path, width: int = SIDE, height: int = SIDE) -> FolderPictures:
+    return load_folder(folder, width, height, folder.parent / "artifacts")
 
 
 def one(folder: Path, width: int = SIDE, height: int = SIDE) -> OwnPicture:
@@ -50,7 +50,7 @@ def one(folder: Path, width: int = SIDE, height: int = SIDE) -> OwnPicture:
     return collected.pictures[0]
 
 
-def reasons(collected: Collected) -> dict[str, str]:
+def reasons(collected: FolderPictures) -> dict[str, str]:
     return {each.path.name: each.reason for each in collected.skipped}
 
 
@@ -121,7 +121,7 @@ def test_every_mode(mode: str, folder: Path) -> None:
 def test_what_is_transparent_lies_on_white(folder: Path) -> None:
     Image.new("RGBA", (SIDE, SIDE), (200, 0, 0, 0)).save(folder / "a.png")
     with Image.open(one(folder).path) as kept:
-        assert rgb(kept).getpixel((5, 5)) == (255, 255, 255)
+        assert convert_to_rgb(kept).getpixel((5, 5)) == (255, 255, 255)
 
 
 def test_how_transparent_it_is_is_kept_and_weighs_in_training(folder: Path) -> None:
@@ -129,7 +129,7 @@ def test_how_transparent_it_is_is_kept_and_weighs_in_training(folder: Path) -> N
     image.paste((0, 0, 0, 0), (0, 0, 2 * SIDE, SIDE))
     image.save(folder / "a.png")
     picture = one(folder)
-    pixels = read(Example(picture.path, "a fox"), True, 1)
+    pixels = read_example(TrainingExample(picture.path, "a fox"), True, 1)
     assert pixels.mask is not None
     assert (pixels.mask.getpixel((5, 5)), pixels.mask.getpixel((5, SIDE - 5))) == (0, 255)
     assert pixels.image.getpixel((5, 5)) == (255, 255, 255)

@@ -5,24 +5,24 @@ from pathlib import Path
 import pytest
 
 from models.system.errors import UserError
-from tasks.references.choose import choose
-from tasks.references.reference_set import ReferenceSet, Shelf, enough_rounds
-from tasks.settings.sections import References
+from tasks.references.choose import choose_reference_set
+from tasks.references.reference_set import ReferenceSet, ReferenceSetStore, stop_rounds_reason
+from tasks.settings.sections import ReferenceSettings
 from tests.support.measured import candidates, measured
 
 
 def made(seed: int = 0, round: int = 1) -> ReferenceSet:
-    knobs = References()
-    choice = choose(candidates(40), measured(40, seed), knobs, 5, {})
+    knobs = ReferenceSettings()
+    choice = choose_reference_set(candidates(40), measured(40, seed), knobs, 5, {})
     return ReferenceSet(
         "pip", "<pip>", round, knobs.model_dump(mode="json"), "test", choice, (("a.jpg", "is cut short"),)
     )
 
 
 def test_a_set_is_read_back_as_it_was(tmp_path: Path) -> None:
-    shelf = Shelf(tmp_path, "pip")
-    shelf.put(made())
-    found = shelf.current()
+    shelf = ReferenceSetStore(tmp_path, "pip")
+    shelf.save_set(made())
+    found = shelf.current_set()
     assert found is not None
     assert found.as_json() == made().as_json()
     assert found.id == made().id
@@ -30,21 +30,21 @@ def test_a_set_is_read_back_as_it_was(tmp_path: Path) -> None:
 
 
 def test_a_new_set_leaves_the_old_one_where_it_is(tmp_path: Path) -> None:
-    shelf = Shelf(tmp_path, "pip")
-    shelf.put(made(0))
-    shelf.put(made(1))
-    assert shelf.current() == shelf.read(made(1).id)
-    assert shelf.read(made(0).id).as_json() == made(0).as_json()
+    shelf = ReferenceSetStore(tmp_path, "pip")
+    shelf.save_set(made(0))
+    shelf.save_set(made(1))
+    assert shelf.current_set() == shelf.load_set(made(1).id)
+    assert shelf.load_set(made(0).id).as_json() == made(0).as_json()
 
 
 def test_a_set_that_failed_is_kept_but_not_current(tmp_path: Path) -> None:
-    shelf = Shelf(tmp_path, "pip")
-    shelf.put(made(0))
-    shelf.put(made(1), current=False)
-    found = shelf.current()
+    shelf = ReferenceSetStore(tmp_path, "pip")
+    shelf.save_set(made(0))
+    shelf.save_set(made(1), current=False)
+    found = shelf.current_set()
     assert found is not None
     assert found.id == made(0).id
-    assert shelf.read(made(1).id)
+    assert shelf.load_set(made(1).id)
 
 
 def test_rounds_and_settings_are_part_of_the_name() -> None:
@@ -52,26 +52,26 @@ def test_rounds_and_settings_are_part_of_the_name() -> None:
 
 
 def test_a_damaged_file_is_one_sentence(tmp_path: Path) -> None:
-    shelf = Shelf(tmp_path, "pip")
-    path = shelf.put(made())
+    shelf = ReferenceSetStore(tmp_path, "pip")
+    path = shelf.save_set(made())
     path.write_text(path.read_text()[:100])
     with pytest.raises(UserError, match=r"set\.json is not a readable reference set .*make the references again"):
-        shelf.current()
+        shelf.current_set()
     (shelf.folder / "overrules.json").write_text('{"a": "perhaps"}')
     with pytest.raises(UserError, match="says something other than keep or drop"):
-        shelf.overrules()
+        shelf.manual_decisions()
 
 
 def test_decisions_are_remembered_changed_and_forgotten(tmp_path: Path) -> None:
-    shelf = Shelf(tmp_path, "pip")
+    shelf = ReferenceSetStore(tmp_path, "pip")
     ids = ["aaaa1", "aabb2", "cccc3"]
-    shelf.overrule(ids, keep=["aaaa"], drop=["c"], forget=[])
-    assert Shelf(tmp_path, "pip").overrules() == {"aaaa1": "keep", "cccc3": "drop"}
-    shelf.overrule(ids, keep=[], drop=["aaaa"], forget=["cccc3"])
-    assert shelf.overrules() == {"aaaa1": "drop"}
+    shelf.decide_manually(ids, keep=["aaaa"], drop=["c"], forget=[])
+    assert ReferenceSetStore(tmp_path, "pip").manual_decisions() == {"aaaa1": "keep", "cccc3": "drop"}
+    shelf.decide_manually(ids, keep=[], drop=["aaaa"], forget=["cccc3"])
+    assert shelf.manual_decisions() == {"aaaa1": "drop"}
     with pytest.raises(UserError, match="2 candidates have an id that begins with 'aa'"):
-        shelf.overrule(ids, keep=["aa"], drop=[], forget=[])
-    assert shelf.overrules() == {"aaaa1": "drop"}
+        shelf.decide_manually(ids, keep=["aa"], drop=[], forget=[])
+    assert shelf.manual_decisions() == {"aaaa1": "drop"}
 
 
 @pytest.mark.parametrize(
@@ -84,4 +84,4 @@ def test_decisions_are_remembered_changed_and_forgotten(tmp_path: Path) -> None:
     ],
 )
 def test_rounds_end_when_pictures_agree_or_rounds_are_used_up(distances: list[float], reason: str) -> None:
-    assert enough_rounds(distances, References(rounds=3, rounds_share=0.8)) == reason
+    assert stop_rounds_reason(distances, ReferenceSettings(rounds=3, rounds_share=0.8)) == reason

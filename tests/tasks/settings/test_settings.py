@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from models.system.errors import UserError
-from tasks.settings.sections import Secrets
-from tasks.settings.settings import Settings, load
+from tasks.settings.sections import SecretSettings
+from tasks.settings.settings import Settings, load_settings
 
 REPOSITORY = Path(__file__).parents[3]
 
@@ -20,7 +20,7 @@ def file(tmp_path: Path) -> Path:
 
 
 def row(file: Path, key: str) -> tuple[object, str]:
-    return next((value, origin) for name, value, origin in load(file).rows() if name == key)
+    return next((value, origin) for name, value, origin in load_settings(file).describe_values() if name == key)
 
 
 def test_the_shipped_file_has_every_knob_with_its_default_and_a_comment() -> None:
@@ -34,7 +34,7 @@ def test_the_shipped_file_has_every_knob_with_its_default_and_a_comment() -> Non
 
 
 def test_the_defaults_work_offline_as_a_dry_run(file: Path) -> None:
-    settings = load(file).settings
+    settings = load_settings(file).settings
     assert (settings.models.name, settings.models.clip) == ("toybox", "toybox")
     assert (settings.publishing.publisher, settings.publishing.dry_run) == ("folder", True)
     assert settings.review.automatic is False
@@ -52,7 +52,7 @@ def test_nearer_sources_win_and_are_named(file: Path, monkeypatch: pytest.Monkey
 
 def test_the_settings_file_can_be_elsewhere(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RESTAGE_SETTINGS", str(file))
-    loaded = load()
+    loaded = load_settings()
     assert loaded.settings.rendering.steps == 20
     assert loaded.studio == file.parent / "studio"
 
@@ -64,29 +64,36 @@ def test_secrets_come_from_files_env_file_or_environment_and_are_never_shown(
     (file.parent / "secrets" / "instagram_password").write_text("planted-1\n")
     (file.parent / ".env").write_text("RESTAGE_SECRETS__GRAPH_TOKEN=planted-2\n")
     monkeypatch.setenv("RESTAGE_SECRETS__BOARD_PASSWORD", "planted-3")
-    loaded = load(file)
+    loaded = load_settings(file)
     secrets = loaded.settings.secrets
     found = [secrets.instagram_password, secrets.graph_token, secrets.board_password]
     assert [each.get_secret_value() for each in found if each] == ["planted-1", "planted-2", "planted-3"]
-    shown = {name: (value, origin) for name, value, origin in loaded.rows() if name.startswith("secrets.")}
+    shown = {name: (value, origin) for name, value, origin in loaded.describe_values() if name.startswith("secrets.")}
     assert shown["secrets.instagram_password"] == ("•••", "secrets/instagram_password")
     assert shown["secrets.graph_token"] == ("•••", ".env, RESTAGE_SECRETS__GRAPH_TOKEN")
     assert shown["secrets.instagram_totp"] == ("not set", "default")
-    for text in (str(list(loaded.rows())), repr(loaded), str(loaded.settings), loaded.settings.model_dump_json()):
+    for text in (
+        str(list(loaded.describe_values())),
+        repr(loaded),
+        str(loaded.settings),
+        loaded.settings.model_dump_json(),
+    ):
         assert "planted" not in text
 
 
 def test_a_secret_of_the_wrong_kind_is_not_shown_in_the_error(file: Path) -> None:
     with pytest.raises(UserError, match="secrets must not stand in this file") as caught:
         file.write_text("[secrets]\ngraph_token = 'planted'")
-        load(file)
+        load_settings(file)
     assert "planted" not in str(caught.value)
 
 
 def test_every_secret_can_be_set_by_its_variable(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in Secrets.model_fields:
+    for name in SecretSettings.model_fields:
         monkeypatch.setenv(f"RESTAGE_SECRETS__{name.upper()}", "x")
-    assert all(value == "•••" for name, value, _ in load(file).rows() if name.startswith("secrets."))
+    assert all(
+        value == "•••" for name, value, _ in load_settings(file).describe_values() if name.startswith("secrets.")
+    )
 
 
 @pytest.mark.parametrize(
@@ -117,7 +124,7 @@ def test_every_secret_can_be_set_by_its_variable(file: Path, monkeypatch: pytest
 def test_mistakes_in_the_file(text: str, sentence: str, file: Path) -> None:
     file.write_text(text)
     with pytest.raises(UserError) as caught:
-        load(file)
+        load_settings(file)
     assert sentence in str(caught.value)
     assert str(file) in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -138,34 +145,34 @@ def test_mistakes_in_the_environment(
 ) -> None:
     monkeypatch.setenv(variable, value)
     with pytest.raises(UserError) as caught:
-        load(file)
+        load_settings(file)
     assert sentence in str(caught.value)
 
 
 def test_mistakes_in_the_env_file(file: Path) -> None:
     (file.parent / ".env").write_text("RESTAGE_RENDERING__STPS=3\n")
     with pytest.raises(UserError, match=r"\.env: RESTAGE_RENDERING__STPS is not a setting: did you mean .*__STEPS"):
-        load(file)
+        load_settings(file)
 
 
 def test_an_env_file_that_is_no_text(file: Path) -> None:
     (file.parent / ".env").write_bytes(b"RESTAGE_X=\xff\xfe")
     with pytest.raises(UserError, match=r"\.env cannot be read .UnicodeDecodeError.: make it a readable UTF-8"):
-        load(file)
+        load_settings(file)
 
 
 def test_a_missing_file(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"there is no settings file at .*none\.toml: go to the folder that has one"):
-        load(tmp_path / "none.toml")
+        load_settings(tmp_path / "none.toml")
 
 
 def test_paths_are_beside_the_settings(file: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "weights.safetensors").touch()
     monkeypatch.chdir("/")
-    loaded = load(file)
+    loaded = load_settings(file)
     assert loaded.studio == tmp_path / "studio"
-    assert loaded.place("weights.safetensors") == str(tmp_path / "weights.safetensors")
-    assert loaded.place("owner/model") == "owner/model"
+    assert loaded.resolve_path("weights.safetensors") == str(tmp_path / "weights.safetensors")
+    assert loaded.resolve_path("owner/model") == "owner/model"
 
 
 @pytest.mark.parametrize(
@@ -180,15 +187,15 @@ def test_paths_are_beside_the_settings(file: Path, monkeypatch: pytest.MonkeyPat
 def test_the_address_of_a_database_may_hold_no_password_in_the_file(address: str, file: Path) -> None:
     file.write_text(f"[storage]\ndatabase = '{address}'\n")
     with pytest.raises(UserError, match=r"storage\.database holds a password: set RESTAGE_SECRETS__DATABASE") as caught:
-        load(file)
+        load_settings(file)
     assert "planted" not in str(caught.value)
 
 
 def test_the_secret_address_of_a_database_comes_first(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert load(file).database.get_secret_value() == ""
+    assert load_settings(file).database.get_secret_value() == ""
     file.write_text("[storage]\ndatabase = 'postgresql://me@host:5432/name'\n")
-    assert load(file).database.get_secret_value() == "postgresql://me@host:5432/name"
+    assert load_settings(file).database.get_secret_value() == "postgresql://me@host:5432/name"
     monkeypatch.setenv("RESTAGE_SECRETS__DATABASE", "postgresql://me:planted@host/name")
-    loaded = load(file)
+    loaded = load_settings(file)
     assert loaded.database.get_secret_value() == "postgresql://me:planted@host/name"
-    assert "planted" not in f"{loaded!r} {loaded.database} {list(loaded.rows())}"
+    assert "planted" not in f"{loaded!r} {loaded.database} {list(loaded.describe_values())}"

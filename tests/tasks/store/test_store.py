@@ -20,7 +20,7 @@ from tests.support import postgres
 from tests.support.stores import Opened
 
 REPOSITORY = Path(__file__).parents[3]
-LAST = migrations.ALL[-1].number
+LAST = migrations.ALL_MIGRATIONS[-1].number
 NEXT = Migration(LAST + 1, "fruit", ("CREATE TABLE fruit (name TEXT NOT NULL)", "INSERT INTO fruit VALUES ('apple')"))
 BROKEN = Migration(LAST + 1, "fruit", (NEXT.statements[0], "INSERT INTO nothing_of_the_kind VALUES (1)"))
 WORD = {
@@ -51,8 +51,8 @@ def python(code: str, *arguments: object) -> subprocess.Popen[str]:
 def test_the_migrations_make_what_queries_expect(store: Store) -> None:
     with store.reading() as connection:
         there = inspect(connection)
-        assert set(there.get_table_names()) == set(tables.ALL.tables)
-        for name, table in tables.ALL.tables.items():
+        assert set(there.get_table_names()) == set(tables.METADATA.tables)
+        for name, table in tables.METADATA.tables.items():
             found = {each["name"]: each for each in there.get_columns(name)}
             assert list(found) == [column.name for column in table.columns], name
             for column in table.columns:
@@ -68,7 +68,7 @@ def test_the_migrations_make_what_queries_expect(store: Store) -> None:
 
 
 def test_numbers_of_migrations_run_from_one_without_a_gap() -> None:
-    assert [each.number for each in migrations.ALL] == list(range(1, len(migrations.ALL) + 1))
+    assert [each.number for each in migrations.ALL_MIGRATIONS] == list(range(1, len(migrations.ALL_MIGRATIONS) + 1))
 
 
 def test_foreign_keys_hold(store: Store) -> None:
@@ -167,7 +167,7 @@ def test_processes_that_make_the_store_together_all_write_into_one(url: str, ope
 
 
 def test_a_change_is_applied_once(opened: Opened) -> None:
-    known = [*migrations.ALL, NEXT]
+    known = [*migrations.ALL_MIGRATIONS, NEXT]
     opened()
     for _ in range(2):
         with opened(known=known).reading() as connection:
@@ -178,16 +178,16 @@ def test_a_change_is_applied_once(opened: Opened) -> None:
 def test_a_change_that_fails_half_way_leaves_the_store_as_it_was(opened: Opened) -> None:
     before = opened()
     with pytest.raises(Exception, match="nothing_of_the_kind"):
-        opened(known=[*migrations.ALL, BROKEN])
-    assert (numbers(before), names(before)) == (list(range(1, LAST + 1)), set(tables.ALL.tables))
-    assert numbers(opened(known=[*migrations.ALL, NEXT])) == list(range(1, LAST + 2))
+        opened(known=[*migrations.ALL_MIGRATIONS, BROKEN])
+    assert (numbers(before), names(before)) == (list(range(1, LAST + 1)), set(tables.METADATA.tables))
+    assert numbers(opened(known=[*migrations.ALL_MIGRATIONS, NEXT])) == list(range(1, LAST + 2))
 
 
 def test_the_very_first_change_may_fail_as_well(opened: Opened) -> None:
     first = Migration(1, "x", ("CREATE TABLE x (a TEXT)", "INSERT INTO nothing_of_the_kind VALUES (1)"))
     with pytest.raises(Exception, match="nothing_of_the_kind"):
         opened(known=[first])
-    assert names(opened()) == set(tables.ALL.tables)
+    assert names(opened()) == set(tables.METADATA.tables)
 
 
 KILLED = """
@@ -197,8 +197,8 @@ from tasks.store import migrations
 from tasks.store.migrations import Migration
 from tasks.store.store import Store
 endless = "INSERT INTO fruit WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT i FROM n"
-change = Migration(len(migrations.ALL) + 1, "fruit", ("CREATE TABLE fruit (name TEXT NOT NULL)", endless))
-Store.open("", Path(sys.argv[1]), known=[*migrations.ALL, change])
+change = Migration(len(migrations.ALL_MIGRATIONS) + 1, "fruit", ("CREATE TABLE fruit (name TEXT NOT NULL)", endless))
+Store.open("", Path(sys.argv[1]), known=[*migrations.ALL_MIGRATIONS, change])
 """
 
 
@@ -214,7 +214,7 @@ def test_kill_9_in_the_middle_of_a_change(tmp_path: Path) -> None:
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     before.close()
-    after = Store.open("", tmp_path, known=[*migrations.ALL, NEXT])
+    after = Store.open("", tmp_path, known=[*migrations.ALL_MIGRATIONS, NEXT])
     with after.reading() as connection:
         assert connection.scalars(text("SELECT name FROM fruit")).all() == ["apple"]
     assert numbers(after) == list(range(1, LAST + 2))
@@ -222,7 +222,7 @@ def test_kill_9_in_the_middle_of_a_change(tmp_path: Path) -> None:
 
 
 def test_a_newer_store_is_left_alone(opened: Opened) -> None:
-    newer = opened(known=[*migrations.ALL, NEXT])
+    newer = opened(known=[*migrations.ALL_MIGRATIONS, NEXT])
     with pytest.raises(
         StoreError, match=rf"written by a newer restage \(change {LAST + 1}\): update restage"
     ) as caught:

@@ -14,10 +14,10 @@ from transformers import BertTokenizer, BlipConfig, BlipForConditionalGeneration
 
 from models.sdxl import prompt_encoder
 from models.system.errors import UserError
-from tasks.persona.persona import Persona, cells, find, prompt_for
-from tasks.references.reference_set import Candidate
+from tasks.persona.persona import Persona, candidate_cells, find_persona, prompt_for
+from tasks.references.reference_set import ReferenceCandidate
 from tasks.training import captions as caption
-from tasks.training.captions import Captioning, Captions, captions, with_token
+from tasks.training.captions import CaptionSettings, PictureCaptions, caption_pictures, with_token
 from tests.support import tiny
 
 REPOSITORY = Path(__file__).parents[3]
@@ -38,20 +38,22 @@ MARA = persona(
 INK = persona(name="ink", token="<ink>", class_word="watercolour", kind="style", subject="a loose watercolour")
 
 
-def own(text: str = "", file: str = "b.png") -> Candidate:
-    return Candidate("0123456789abcdef", "artifacts/own/01/b.png", text, source=file)
+def own(text: str = "", file: str = "b.png") -> ReferenceCandidate:
+    return ReferenceCandidate("0123456789abcdef", "artifacts/own/01/b.png", text, source=file)
 
 
-def generated(cell: dict[str, str] | None = None, text: str = "whatever it was made from") -> Candidate:
-    return Candidate("fedcba9876543210", "artifacts/fe/a.png", text, cell or {}, 0, 7)
+def generated(cell: dict[str, str] | None = None, text: str = "whatever it was made from") -> ReferenceCandidate:
+    return ReferenceCandidate("fedcba9876543210", "artifacts/fe/a.png", text, cell or {}, 0, 7)
 
 
-def one(candidate: Candidate, who: Persona = PIP, source: str = "auto", captioner: str = "") -> Captions:
-    (found,) = captions([candidate], who, Captioning(source, captioner), NOWHERE)
+def one(
+    candidate: ReferenceCandidate, who: Persona = PIP, source: str = "auto", captioner: str = ""
+) -> PictureCaptions:
+    (found,) = caption_pictures([candidate], who, CaptionSettings(source, captioner), NOWHERE)
     return found
 
 
-def error_of(candidate: Candidate, source: str, captioner: str = "", who: Persona = PIP) -> str:
+def error_of(candidate: ReferenceCandidate, source: str, captioner: str = "", who: Persona = PIP) -> str:
     with pytest.raises(UserError) as caught:
         one(candidate, who, source, captioner)
     message = str(caught.value)
@@ -62,7 +64,7 @@ def error_of(candidate: Candidate, source: str, captioner: str = "", who: Person
 
 def reaches_the_trainer(text: str, token: str) -> bool:
     """Whether the trainer's own reading of the caption finds the learned word in it."""
-    return any(chunk.slots for chunk in prompt_encoder.chunks(text, TOKENIZER, {token: 2}))
+    return any(chunk.slots for chunk in prompt_encoder.split_into_chunks(text, TOKENIZER, {token: 2}))
 
 
 # --- From provenance ----------------------------------------------------------------------------------------------
@@ -70,8 +72,8 @@ def reaches_the_trainer(text: str, token: str) -> bool:
 
 @pytest.mark.parametrize("name", ["pip", "mara"])
 def test_a_generated_picture_is_captioned_with_what_varies_and_none_of_its_looks(name: str) -> None:
-    who = find(name, REPOSITORY)
-    for cell in cells(who, 12):
+    who = find_persona(name, REPOSITORY)
+    for cell in candidate_cells(who, 12):
         found = one(generated(cell, prompt_for(who, cell)), who)
         assert found.origin == "provenance"
         assert found.texts == (prompt_for(who, cell, who.token),)
@@ -85,11 +87,11 @@ def test_a_cell_that_lacks_a_newer_axis_falls_back_on_the_pictures_own_prompt() 
     light = {"prompt": "{framing} {subject}, {light}", "matrix": {"framing": ["a photo of"], "light": ["at noon"]}}
     who = persona(references=light)
     found = one(generated({"framing": "a photo of"}, f"a photo of {TEAL} in the snow"), who)
-    assert found == Captions(("a photo of <pip> in the snow",), "provenance")
+    assert found == PictureCaptions(("a photo of <pip> in the snow",), "provenance")
 
 
 def test_a_picture_of_a_later_round_is_captioned_like_one_of_the_first() -> None:
-    assert one(generated({"pose": "sitting"}, "<pip>, sitting")) == Captions(("<pip>, sitting",), "provenance")
+    assert one(generated({"pose": "sitting"}, "<pip>, sitting")) == PictureCaptions(("<pip>, sitting",), "provenance")
 
 
 # --- From a .txt --------------------------------------------------------------------------------------------------
@@ -141,7 +143,7 @@ def test_a_picture_of_a_later_round_is_captioned_like_one_of_the_first() -> None
     ],
 )
 def test_a_text_gets_the_token(text: str, expected: str) -> None:
-    assert one(own(text)) == Captions((expected,), "txt")
+    assert one(own(text)) == PictureCaptions((expected,), "txt")
     assert reaches_the_trainer(expected, "<pip>")
 
 
@@ -181,8 +183,8 @@ def test_a_picture_without_words_gets_every_template_of_its_kind(text: str, who:
 
 
 def test_templates_say_nothing_that_may_be_false_of_a_picture_nobody_looked_at() -> None:
-    words = " ".join(caption.OF_A_SUBJECT + caption.IN_A_STYLE)
-    for axis in find("mara", REPOSITORY).references.matrix.axes().values():
+    words = " ".join(caption.SUBJECT_TEMPLATES + caption.STYLE_TEMPLATES)
+    for axis in find_persona("mara", REPOSITORY).references.matrix.used_axes().values():
         assert not any(phrase in words for phrase in axis)
     assert not any(word in words for word in ("close", "portrait", "body", "background", "light", "dark", "small"))
 
@@ -277,35 +279,39 @@ def studio(tmp_path: Path) -> Path:
 
 def test_a_captioner_looks_where_there_are_no_words_and_order_is_kept(folders: dict[str, str], studio: Path) -> None:
     chosen = [own(), own("a fox in the snow"), generated({"pose": "sitting"}), own()]
-    found = captions(chosen, PIP, Captioning("auto", folders["named"]), studio, "cpu")
-    looked = Captions(("a picture of <pip> on a chair",), "captioner")
+    found = caption_pictures(chosen, PIP, CaptionSettings("auto", folders["named"]), studio, "cpu")
+    looked = PictureCaptions(("a picture of <pip> on a chair",), "captioner")
     assert [each.origin for each in found] == ["captioner", "txt", "provenance", "captioner"]
     assert found[0] == found[3] == looked
     assert found[1:3] == [one(chosen[1]), one(chosen[2])]
 
 
 def test_a_captioner_can_be_forced_on_any_picture(folders: dict[str, str], studio: Path) -> None:
-    found = captions([own("a fox"), generated()], PIP, Captioning("captioner", folders["named"]), studio, "cpu")
-    assert found == [Captions(("a picture of <pip> on a chair",), "captioner")] * 2
+    found = caption_pictures(
+        [own("a fox"), generated()], PIP, CaptionSettings("captioner", folders["named"]), studio, "cpu"
+    )
+    assert found == [PictureCaptions(("a picture of <pip> on a chair",), "captioner")] * 2
 
 
 def test_an_answer_that_does_not_name_the_persona_follows_the_token(folders: dict[str, str], studio: Path) -> None:
-    knobs = Captioning("auto", folders["unnamed"])
-    assert captions([own()], PIP, knobs, studio, "cpu")[0].texts == ("<pip>, a red cat on a chair",)
-    assert captions([own()], INK, knobs, studio, "cpu")[0].texts == ("a red cat on a chair, in the style of <ink>",)
+    knobs = CaptionSettings("auto", folders["unnamed"])
+    assert caption_pictures([own()], PIP, knobs, studio, "cpu")[0].texts == ("<pip>, a red cat on a chair",)
+    assert caption_pictures([own()], INK, knobs, studio, "cpu")[0].texts == (
+        "a red cat on a chair, in the style of <ink>",
+    )
 
 
 def test_a_captioner_that_says_nothing_leaves_the_templates(folders: dict[str, str], studio: Path) -> None:
-    assert captions([own()], PIP, Captioning("auto", folders["nothing"]), studio, "cpu") == [one(own())]
+    assert caption_pictures([own()], PIP, CaptionSettings("auto", folders["nothing"]), studio, "cpu") == [one(own())]
 
 
 def test_what_was_described_once_is_kept_in_the_studio(folders: dict[str, str], studio: Path) -> None:
-    knobs = Captioning("auto", folders["named"])
-    first = captions([own()], PIP, knobs, studio, "cpu")
+    knobs = CaptionSettings("auto", folders["named"])
+    first = caption_pictures([own()], PIP, knobs, studio, "cpu")
     (kept,) = (studio / "cache" / "captions").rglob("*.txt")
     assert kept.read_text() == "a picture of a teal fox on a chair\n"
     kept.write_text("a fox by the sea")
-    assert captions([own()], PIP, knobs, studio, "cpu")[0].texts == ("<pip> by the sea",)
+    assert caption_pictures([own()], PIP, knobs, studio, "cpu")[0].texts == ("<pip> by the sea",)
     assert first[0].texts == ("a picture of <pip> on a chair",)
 
 
@@ -317,13 +323,13 @@ def test_a_captioner_that_nobody_needs_is_not_looked_for() -> None:
 def test_a_mistake_shows_before_a_model_is_looked_for() -> None:
     chosen = [own(), dataclasses.replace(own(), source="late.png")]
     with pytest.raises(UserError, match=r"b\.png has no caption"):
-        captions(chosen, PIP, Captioning("txt", "blip:nowhere"), NOWHERE)
+        caption_pictures(chosen, PIP, CaptionSettings("txt", "blip:nowhere"), NOWHERE)
 
 
 def test_a_picture_that_is_gone_is_named(folders: dict[str, str], studio: Path) -> None:
     shutil.rmtree(studio / "artifacts")
     with pytest.raises(UserError, match=r"there is no picture at .*b\.png"):
-        captions([own()], PIP, Captioning("auto", folders["named"]), studio, "cpu")
+        caption_pictures([own()], PIP, CaptionSettings("auto", folders["named"]), studio, "cpu")
 
 
 # --- All of them --------------------------------------------------------------------------------------------------
@@ -340,13 +346,13 @@ texts = st.lists(pieces, max_size=12).flatmap(
 @settings(max_examples=300, deadline=None)
 @given(chosen=st.lists(st.one_of(st.builds(own, texts | st.text(max_size=40)), st.just(generated())), max_size=6))
 @pytest.mark.parametrize("who", [PIP, MARA, INK])
-def test_every_caption_of_every_picture_holds_the_token(who: Persona, chosen: Sequence[Candidate]) -> None:
-    found = captions(chosen, who, Captioning(), NOWHERE)
+def test_every_caption_of_every_picture_holds_the_token(who: Persona, chosen: Sequence[ReferenceCandidate]) -> None:
+    found = caption_pictures(chosen, who, CaptionSettings(), NOWHERE)
     assert len(found) == len(chosen)
     for each in found:
         assert each.texts
         assert all(who.token in text and reaches_the_trainer(text, who.token) for text in each.texts)
-    assert found == captions(chosen, who, Captioning(), NOWHERE)
+    assert found == caption_pictures(chosen, who, CaptionSettings(), NOWHERE)
 
 
 @settings(max_examples=200, deadline=None)

@@ -21,7 +21,7 @@ from PIL import Image, ImageColor
 from models.toybox import world
 from tasks.pages.contact_sheet import CHOSEN
 from tasks.training import charts, report
-from tasks.training.record import Desk, Lesson, Measures, Point, Preview, Training
+from tasks.training.record import Measures, Preview, PreviewPoint, TrainingPlan, TrainingRecord, TrainingStore
 
 PROMPTS = ("a portrait of {subject} at night", "a close-up of {subject} under water")
 VOID = {"meta", "img", "br"}
@@ -86,9 +86,9 @@ def plain(studio: Path, name: str) -> str:
     return save(studio, name, Image.new("RGB", (64, 64), name))
 
 
-def lesson(studio: Path, prompts: Sequence[str] = PROMPTS, **changes: Any) -> Lesson:
+def lesson(studio: Path, prompts: Sequence[str] = PROMPTS, **changes: Any) -> TrainingPlan:
     scenes = world.SCENES[:3]
-    found = Lesson(
+    found = TrainingPlan(
         persona="pip",
         token="<pip>",
         class_word="fox",
@@ -105,18 +105,18 @@ def lesson(studio: Path, prompts: Sequence[str] = PROMPTS, **changes: Any) -> Le
     return dataclasses.replace(found, **changes)
 
 
-def point(step: int, pictures: Sequence[str], score: float = 0.5) -> Point:
-    return Point(step, f"words/{step}", pictures, Measures(0.61, 0.72, 0.03, 0.04, score), 0.2)
+def point(step: int, pictures: Sequence[str], score: float = 0.5) -> PreviewPoint:
+    return PreviewPoint(step, f"words/{step}", pictures, Measures(0.61, 0.72, 0.03, 0.04, score), 0.2)
 
 
-def training(studio: Path, **changes: Any) -> Training:
+def training(studio: Path, **changes: Any) -> TrainingRecord:
     """Three looks at a word; the second, which is blue, was kept."""
     colours = ("red", "blue", "lime")
     points = [
         point(50 * (number + 1), [plain(studio, name)] * 2, 0.5 + 0.1 * (number == 1))
         for number, name in enumerate(colours)
     ]
-    found = Training(
+    found = TrainingRecord(
         lesson(studio),
         losses=[0.3 - step / 1000 + 0.02 * (-1) ** step for step in range(150)],
         rates=[0.005] * 150,
@@ -134,7 +134,7 @@ def training(studio: Path, **changes: Any) -> Training:
         current=True,
         verdict="its score of 0.60 is above 0.55 of version 2",
     )
-    return found.but(**changes)
+    return found.with_changes(**changes)
 
 
 GOING = {"stopped": "", "by": "", "kept": None, "version": None, "current": None, "verdict": ""}
@@ -163,7 +163,7 @@ ALL_PARTS = [
 
 
 def test_a_finished_training_has_every_part_in_order(tmp_path: Path) -> None:
-    page = Page(report.report(training(tmp_path), tmp_path))
+    page = Page(report.write_report(training(tmp_path), tmp_path))
     assert page.headings() == ALL_PARTS
     assert (
         "<pip> was learned from 3 pictures in 150 steps and 5 min 0 s; the word of step 100 was kept, and it stopped "
@@ -185,14 +185,14 @@ def test_a_finished_training_has_every_part_in_order(tmp_path: Path) -> None:
 
 
 def test_the_page_stands_alone(tmp_path: Path) -> None:
-    page = Page(report.report(training(tmp_path), tmp_path))
+    page = Page(report.write_report(training(tmp_path), tmp_path))
     assert {name for name, _ in page.tags} & {"script", "link", "iframe", "object"} == set()
     assert all(each["src"].startswith("data:image/jpeg;base64,") for each in page.all("img"))
     assert not re.search(r"https?:|url\(|@import", page.source)
 
 
 def test_it_can_be_used_without_seeing_it_and_without_a_mouse(tmp_path: Path) -> None:
-    page = Page(report.report(training(tmp_path), tmp_path))
+    page = Page(report.write_report(training(tmp_path), tmp_path))
     assert all(each["alt"] for each in page.all("img"))
     assert all(each["role"] == "img" and each["aria-label"] for each in page.all("svg"))
     regions = [each for each in page.all("div") if each.get("class") == "wide-table"]
@@ -202,7 +202,7 @@ def test_it_can_be_used_without_seeing_it_and_without_a_mouse(tmp_path: Path) ->
 
 
 def test_the_kept_word_is_shown_above_the_class_word(tmp_path: Path) -> None:
-    page = Page(report.report(training(tmp_path), tmp_path))
+    page = Page(report.write_report(training(tmp_path), tmp_path))
     assert page.pictures("a portrait of <pip> at night") == [colour("blue")]
     assert page.pictures("a portrait of a fox at night") == [colour("black")]
     assert page.pictures("a close-up of a fox under water") == [colour("white")]
@@ -211,7 +211,7 @@ def test_the_kept_word_is_shown_above_the_class_word(tmp_path: Path) -> None:
 
 
 def test_the_grid_has_a_column_for_each_step_and_the_kept_one_is_framed(tmp_path: Path) -> None:
-    page = Page(report.report(training(tmp_path), tmp_path))
+    page = Page(report.write_report(training(tmp_path), tmp_path))
     assert page.pictures("step 50") == [colour("red")] * 2
     assert page.pictures("step 100") == [colour("blue")] * 2
     assert page.pictures("a fox") == [colour("black"), colour("white")]
@@ -221,11 +221,11 @@ def test_the_grid_has_a_column_for_each_step_and_the_kept_one_is_framed(tmp_path
 
 
 def test_the_grid_as_a_picture_frames_the_kept_column(tmp_path: Path) -> None:
-    page = report.report(training(tmp_path), tmp_path)
+    page = report.write_report(training(tmp_path), tmp_path)
     counts = {seen: count for count, seen in Image.open(page.with_name("grid.png")).getcolors(1 << 24)}
     assert min(counts[ImageColor.getrgb(name)] for name in ("red", "blue", "lime", "black")) > 2 * 60**2
     assert counts[ImageColor.getrgb(CHOSEN)] > 2000
-    unmarked = report.report(training(tmp_path, **GOING), tmp_path)
+    unmarked = report.write_report(training(tmp_path, **GOING), tmp_path)
     counts = {seen: count for count, seen in Image.open(unmarked.with_name("grid.png")).getcolors(1 << 24)}
     assert ImageColor.getrgb(CHOSEN) not in counts
 
@@ -251,25 +251,25 @@ def test_what_is_not_there_is_left_out(
     changes: dict[str, Any], sentence: str, without: list[str], tmp_path: Path
 ) -> None:
     made = training(tmp_path, **changes)
-    page = Page(report.report(made, tmp_path))
+    page = Page(report.write_report(made, tmp_path))
     assert sentence in page.text
     assert not [part for part in without if part in page.headings()]
     assert "best" not in [each.get("class") for each in page.all("td")]
     assert ("gave no word" in page.text) == bool(made.stopped)
     assert page.all("h2")
     assert "Version" not in page.text
-    assert 2 <= len(report.lines(made)) <= 6
+    assert 2 <= len(report.summary_lines(made)) <= 6
 
 
 def test_while_nothing_is_kept_the_latest_look_is_shown(tmp_path: Path) -> None:
-    page = Page(report.report(training(tmp_path, **GOING), tmp_path))
+    page = Page(report.write_report(training(tmp_path, **GOING), tmp_path))
     assert "&lt;pip&gt; after 150 steps, the last look" in page.headings()
     assert page.pictures("a portrait of <pip> at night") == [colour("lime")]
 
 
 def test_one_look_is_enough(tmp_path: Path) -> None:
     whole = training(tmp_path)
-    page = Page(report.report(whole.but(points=whole.points[1:2], baseline=()), tmp_path))
+    page = Page(report.write_report(whole.with_changes(points=whole.points[1:2], baseline=()), tmp_path))
     assert page.headings() == ALL_PARTS
     assert page.pictures("a portrait of a fox at night") == page.pictures("a fox") == []
 
@@ -277,18 +277,18 @@ def test_one_look_is_enough(tmp_path: Path) -> None:
 def test_what_is_no_number_is_a_dash_and_no_curve(tmp_path: Path) -> None:
     whole = training(tmp_path)
     lost = dataclasses.replace(whole.points[2], measures=Measures(NAN, NAN, NAN, NAN, NAN), validation=math.inf)
-    made = whole.but(points=[*whole.points[:2], lost], kept=150)
-    page = Page(report.report(made, tmp_path))
+    made = whole.with_changes(points=[*whole.points[:2], lost], kept=150)
+    page = Page(report.write_report(made, tmp_path))
     assert page.source.count("<td>–</td>") == 6
     assert not re.search(r"\b(nan|inf)\b", re.sub('base64,[^"]*', "", page.source))
-    assert json.loads(json.dumps(report.summary(made), allow_nan=False))["measures"]["identity"] is None
-    assert "identity –" in report.markdown(made, tmp_path / "none.png")
+    assert json.loads(json.dumps(report.summary_values(made), allow_nan=False))["measures"]["identity"] is None
+    assert "identity –" in report.as_markdown(made, tmp_path / "none.png")
 
 
 def test_tags_in_prompts_and_captions_are_text(tmp_path: Path) -> None:
     nasty = "a <script>alert('{subject}')</script> & \"日本語\" " + "very " * 200 + "{subject}" + "x" * 300
     told = lesson(tmp_path, [nasty, "{subject}"], captions=[["<img src=x>"], ["b <pip>"], ["c <pip>"]])
-    page = Page(report.report(training(tmp_path, lesson=told), tmp_path))
+    page = Page(report.write_report(training(tmp_path, lesson=told), tmp_path))
     assert not page.all("script")
     assert "<script>alert('<pip>')</script> & \"日本語\"" in page.text
     assert "<img src=x>" in page.text
@@ -296,9 +296,9 @@ def test_tags_in_prompts_and_captions_are_text(tmp_path: Path) -> None:
 
 def test_equal_prompts_are_told_apart_by_their_seeds(tmp_path: Path) -> None:
     told = dataclasses.replace(lesson(tmp_path), previews=[Preview(PROMPTS[0], 11), Preview(PROMPTS[0], 12)])
-    page = Page(report.report(training(tmp_path, lesson=told), tmp_path))
+    page = Page(report.write_report(training(tmp_path, lesson=told), tmp_path))
     assert page.text.count("seed 11") == page.text.count("seed 12") == 2
-    assert "seed" not in Page(report.report(training(tmp_path), tmp_path)).text.replace("prompt and seed", "")
+    assert "seed" not in Page(report.write_report(training(tmp_path), tmp_path)).text.replace("prompt and seed", "")
 
 
 def test_a_great_training_stays_a_page_that_can_be_sent(tmp_path: Path) -> None:
@@ -310,11 +310,11 @@ def test_a_great_training_stays_a_page_that_can_be_sent(tmp_path: Path) -> None:
     told = lesson(tmp_path, [f"{{subject}} number {n}" for n in range(64)])
     told = dataclasses.replace(told, pictures=names * 10, captions=[["<pip>"]] * 80, origins=["txt"] * 80)
     made = training(tmp_path, lesson=told, points=points, baseline=names * 8, kept=170, step=300, losses=[0.2] * 20_000)
-    path = report.report(made, tmp_path)
+    path = report.write_report(made, tmp_path)
     page = Page(path)
     assert path.stat().st_size < 5_000_000
     steps = [int(each) for each in re.findall(r'<th scope="col"[^>]*>step (\d+)', page.source)]
-    assert len(steps) == report.MOST_STEPS
+    assert len(steps) == report.MAX_COLUMNS
     assert {10, 170, 300} <= set(steps)
     assert "21 of the 30 looks" in page.text
     assert "… and 48 more, in the grid below." in page.text
@@ -328,7 +328,7 @@ def test_shown_steps_are_spread_and_hold_the_first_the_kept_and_the_last(
     count: int, data: st.DataObject, most: int
 ) -> None:
     kept = data.draw(st.none() | st.integers(0, count - 1)) if count else None
-    shown = report.spread(count, kept, most)
+    shown = report.spread_indices(count, kept, most)
     assert shown == sorted(set(shown))
     assert len(shown) == min(count, most)
     assert {0, count - 1, kept} - {None} <= set(shown) or not count
@@ -340,7 +340,7 @@ def test_a_picture_that_is_gone_leaves_a_hole(tmp_path: Path) -> None:
     made = training(tmp_path)
     (tmp_path / made.points[1].pictures[0]).unlink()
     (tmp_path / made.lesson.pictures[0]).write_bytes(b"torn")
-    page = Page(report.report(made, tmp_path))
+    page = Page(report.write_report(made, tmp_path))
     holes = [each["aria-label"] for each in page.all("div") if each.get("class") == "gone"]
     assert "reference 1: no picture" in holes
     assert holes.count("step 100: no picture") == 2
@@ -348,12 +348,12 @@ def test_a_picture_that_is_gone_leaves_a_hole(tmp_path: Path) -> None:
 
 def test_a_report_replaces_the_one_before_and_touches_nothing_else(tmp_path: Path) -> None:
     made = training(tmp_path)
-    desk = Desk(tmp_path, "pip")
-    desk.put(made.but(**GOING), b"checkpoint")
-    record = (desk.place(made.lesson.id) / "training.json").read_bytes()
-    first = report.report(made.but(**GOING), tmp_path)
-    second = report.report(made, tmp_path)
-    assert first == second == desk.place(made.lesson.id) / "report.html"
+    desk = TrainingStore(tmp_path, "pip")
+    desk.save_training(made.with_changes(**GOING), b"checkpoint")
+    record = (desk.training_folder(made.lesson.id) / "training.json").read_bytes()
+    first = report.write_report(made.with_changes(**GOING), tmp_path)
+    second = report.write_report(made, tmp_path)
+    assert first == second == desk.training_folder(made.lesson.id) / "report.html"
     assert "is now the current one" in second.read_text()
     names = {each.name for each in second.parent.iterdir()}
     assert names == {"report.html", "grid.png", "training.json", "state-000150.safetensors"}
@@ -361,16 +361,16 @@ def test_a_report_replaces_the_one_before_and_touches_nothing_else(tmp_path: Pat
 
 
 def test_equal_trainings_have_equal_reports(tmp_path: Path) -> None:
-    page = report.report(training(tmp_path), tmp_path)
+    page = report.write_report(training(tmp_path), tmp_path)
     before = page.read_bytes(), page.with_name("grid.png").read_bytes()
-    report.report(training(tmp_path), tmp_path)
+    report.write_report(training(tmp_path), tmp_path)
     assert (page.read_bytes(), page.with_name("grid.png").read_bytes()) == before
 
 
 def test_captions_say_where_they_came_from(tmp_path: Path) -> None:
     told = lesson(tmp_path, captions=[["a <pip>"], ["b <pip>", "c <pip>"], ["d <pip>"]])
     told = dataclasses.replace(told, origins=["txt", "template", "captioner"])
-    page = Page(report.report(training(tmp_path, lesson=told), tmp_path))
+    page = Page(report.write_report(training(tmp_path, lesson=told), tmp_path))
     for said in (
         "from the text beside the picture",
         "from templates",
@@ -382,46 +382,46 @@ def test_captions_say_where_they_came_from(tmp_path: Path) -> None:
 
 def test_a_version_that_was_not_good_enough_says_how_to_use_it(tmp_path: Path) -> None:
     made = training(tmp_path, current=False, verdict="its score is below that of version 2.")
-    page = Page(report.report(made, tmp_path))
+    page = Page(report.write_report(made, tmp_path))
     assert "Version 3 did not become the current one: its score is below that of version 2." in page.text
     assert "“restage embeddings use pip 3”" in page.text
 
 
 def test_the_charts_mark_what_was_kept_and_where_it_stopped(tmp_path: Path) -> None:
-    page = Page(report.report(training(tmp_path), tmp_path))
+    page = Page(report.write_report(training(tmp_path), tmp_path))
     labels = [each["aria-label"] for each in page.all("svg")]
     assert len([each for each in labels if each.startswith("score: from 0.5 at step 50")]) == 2, "wide and narrow"
     assert len([each for each in labels if each.startswith("loss: ") and each.endswith("kept: 100; stopped")]) == 2
-    for name in charts.MEANING:
+    for name in charts.MEASURE_MEANINGS:
         assert len([each for each in labels if each.startswith(f"{name}: ")]) == 1
     assert "validation loss" in " ".join(labels)
     assert "learning rate" not in " ".join(labels), "one that never changes needs no chart"
     falling = training(tmp_path, rates=[0.005 - step / 1e5 for step in range(150)])
-    assert "learning rate" in Page(report.report(falling, tmp_path)).source
+    assert "learning rate" in Page(report.write_report(falling, tmp_path)).source
 
 
 @given(st.lists(st.floats(0, 10) | st.just(NAN), max_size=60))
 def test_the_running_mean_is_that_of_the_last_losses_that_are_numbers(losses: list[float]) -> None:
     window = max(1, len(losses) // 10)
-    for end, mean in enumerate(charts.running(losses), 1):
+    for end, mean in enumerate(charts.running_mean(losses), 1):
         last = [loss for loss in losses[max(0, end - window) : end] if math.isfinite(loss)]
         assert mean == pytest.approx(sum(last) / len(last), abs=1e-9) if last else math.isnan(mean)
 
 
 def test_markdown_holds_the_grid_and_shows_the_word(tmp_path: Path) -> None:
     made = training(tmp_path)
-    page = report.report(made, tmp_path)
-    text = report.markdown(made, page.with_name("grid.png"))
+    page = report.write_report(made, tmp_path)
+    text = report.as_markdown(made, page.with_name("grid.png"))
     assert text.startswith("# Training of pip\n\n&lt;pip&gt; was learned")
     assert "Step 100: score 0.60, identity 0.61, editability 0.72, leak 0.03, collapse 0.04." in text
     data = re.search(r"!\[.*?\]\((data:image/jpeg;base64,.*?)\)", text)
     assert data and Image.open(io.BytesIO(base64.b64decode(data[1].partition(",")[2]))).width <= 1400
-    begun = report.markdown(training(tmp_path, **NOTHING), tmp_path / "none.png")
+    begun = report.as_markdown(training(tmp_path, **NOTHING), tmp_path / "none.png")
     assert "data:" not in begun and "no step is made yet" in begun
 
 
 def test_the_terminal_gets_a_few_lines(tmp_path: Path) -> None:
-    assert report.lines(training(tmp_path)) == [
+    assert report.summary_lines(training(tmp_path)) == [
         "<pip> was learned from 3 pictures in 150 steps and 5 min 0 s; the word of step 100 was kept.",
         "It stopped because no preview since step 100 was better than its.",
         "Step 100: score 0.60, identity 0.61, editability 0.72, leak 0.03, collapse 0.04.",
@@ -431,12 +431,12 @@ def test_the_terminal_gets_a_few_lines(tmp_path: Path) -> None:
 
 
 def test_the_summary_is_plain_values(tmp_path: Path) -> None:
-    found = json.loads(json.dumps(report.summary(training(tmp_path)), allow_nan=False))
+    found = json.loads(json.dumps(report.summary_values(training(tmp_path)), allow_nan=False))
     assert found["kept"] == 100
     assert found["word"] == "words/100"
     assert found["measures"]["score"] == pytest.approx(0.6)
     assert (found["version"], found["current"], found["pictures"], found["steps"]) == (3, True, 3, 150)
-    going = report.summary(training(tmp_path, **GOING))
+    going = report.summary_values(training(tmp_path, **GOING))
     assert (going["kept"], going["word"], going["measures"], going["validation"]) == (None, "", {}, None)
 
 
@@ -452,4 +452,4 @@ def test_the_summary_is_plain_values(tmp_path: Path) -> None:
     ],
 )
 def test_durations_read_well(seconds: float, text: str) -> None:
-    assert report.duration(seconds) == text
+    assert report.format_duration(seconds) == text

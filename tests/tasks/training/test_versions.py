@@ -11,17 +11,19 @@ import torch
 from sqlalchemy import func, select
 
 from models.sdxl import embedding
-from models.sdxl.embedding import About, Embedding
+from models.sdxl.embedding import Embedding, EmbeddingMetadata
 from models.system.errors import UserError
 from tasks.store.store import Store
 from tasks.store.tables import EMBEDDING_CURRENT
 from tasks.training import versions
-from tasks.training.versions import Change
+from tasks.training.versions import VersionChange
 from tests.support.stores import Opened
 
 REPOSITORY = Path(__file__).parents[3]
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
-ABOUT = About(base_model="b" * 64, base_model_name="toybox", seed=7, metrics={"identity": 0.75, "leak": float("nan")})
+ABOUT = EmbeddingMetadata(
+    base_model="b" * 64, base_model_name="toybox", seed=7, metrics={"identity": 0.75, "leak": float("nan")}
+)
 
 
 def word(seed: int = 0, token: str = "<pip>") -> Embedding:
@@ -31,101 +33,105 @@ def word(seed: int = 0, token: str = "<pip>") -> Embedding:
 
 @pytest.fixture
 def three(store: Store, tmp_path: Path) -> list[versions.Version]:
-    return [versions.keep(store, tmp_path, "pip", word(seed), ABOUT) for seed in range(3)]
+    return [versions.save_version(store, tmp_path, "pip", word(seed), ABOUT) for seed in range(3)]
 
 
 def test_a_version_is_kept_as_it_was_given(store: Store, tmp_path: Path) -> None:
-    made = versions.keep(
+    made = versions.save_version(
         store, tmp_path, "pip", word(), ABOUT, reference_set="r1", training="t1", score=0.5, note="first", at=NOON
     )
-    assert [made] == versions.versions(store, "pip") == versions.versions(store)
+    assert [made] == versions.list_versions(store, "pip") == versions.list_versions(store)
     assert (made.name, made.id, made.file) == ("pip@1", word().hash, "embeddings/pip/v1.safetensors")
     assert (made.token, made.vectors, made.score, made.note) == ("<pip>", 2, 0.5, "first")
     assert (made.reference_set, made.training, made.base_model_name) == ("r1", "t1", "toybox")
     assert made.metrics == {"identity": 0.75, "leak": None}
     assert made.created_at == "2026-11-20T12:00:00.000+00:00"
     assert not made.current
-    found, about = versions.load(tmp_path, made)
+    found, about = versions.load_version(tmp_path, made)
     assert found == word()
     assert (about.persona, about.seed) == ("pip", 7)
 
 
 def test_numbers_count_from_one_for_each_persona(store: Store, three: list[versions.Version], tmp_path: Path) -> None:
-    versions.keep(store, tmp_path, "mara", word(), ABOUT)
-    assert [each.name for each in versions.versions(store)] == ["mara@1", "pip@1", "pip@2", "pip@3"]
+    versions.save_version(store, tmp_path, "mara", word(), ABOUT)
+    assert [each.name for each in versions.list_versions(store)] == ["mara@1", "pip@1", "pip@2", "pip@3"]
 
 
 def test_the_same_word_is_the_same_version(store: Store, three: list[versions.Version], tmp_path: Path) -> None:
     path = tmp_path / three[1].file
     before = path.read_bytes()
-    again = versions.keep(store, tmp_path, "pip", word(1), About(), note="again")
-    assert again == versions.register(store, "pip", word(1), "elsewhere.safetensors", ABOUT) == three[1]
+    again = versions.save_version(store, tmp_path, "pip", word(1), EmbeddingMetadata(), note="again")
+    assert again == versions.register_version(store, "pip", word(1), "elsewhere.safetensors", ABOUT) == three[1]
     assert path.read_bytes() == before
     path.unlink()
-    versions.keep(store, tmp_path, "pip", word(1), ABOUT)
-    assert embedding.read(path) == word(1)
+    versions.save_version(store, tmp_path, "pip", word(1), ABOUT)
+    assert embedding.read_embedding(path) == word(1)
 
 
 def test_a_file_written_by_the_caller_is_registered_where_it_is(store: Store, tmp_path: Path) -> None:
-    embedding.write(tmp_path / "training" / "best.safetensors", word(), ABOUT)
-    made = versions.register(store, "pip", word(), "training/best.safetensors", ABOUT, training="t1", at=NOON)
+    embedding.write_embedding(tmp_path / "training" / "best.safetensors", word(), ABOUT)
+    made = versions.register_version(store, "pip", word(), "training/best.safetensors", ABOUT, training="t1", at=NOON)
     assert (made.number, made.file) == (1, "training/best.safetensors")
-    assert versions.load(tmp_path, made)[0] == word()
+    assert versions.load_version(tmp_path, made)[0] == word()
 
 
 def test_half_precision_is_registered_as_what_the_file_gives_back(store: Store, tmp_path: Path) -> None:
-    made = versions.keep(store, tmp_path, "pip", word(), ABOUT, half=True)
+    made = versions.save_version(store, tmp_path, "pip", word(), ABOUT, half=True)
     assert made.id != word().hash
-    found, _ = versions.load(tmp_path, made)
-    assert found.hash == made.id == embedding.rounded(word()).hash
-    assert versions.keep(store, tmp_path, "pip", word(), ABOUT, half=True) == made
+    found, _ = versions.load_version(tmp_path, made)
+    assert found.hash == made.id == embedding.round_to_half(word()).hash
+    assert versions.save_version(store, tmp_path, "pip", word(), ABOUT, half=True) == made
 
 
 def test_the_newest_choice_counts_and_going_back_is_one_more(store: Store, three: list[versions.Version]) -> None:
-    assert versions.current(store, "pip") is None
+    assert versions.current_version(store, "pip") is None
     later = [NOON + timedelta(days=day) for day in range(4)]
-    versions.use(store, "pip", 2, "better", "ann", later[0])
-    versions.use(store, "pip", 3, "", "ann", later[1])
-    chosen = versions.use(store, "pip", 2, "3 forgot the stripe", "bob", later[2])
-    assert chosen == versions.current(store, "pip") == versions.version(store, "pip")
-    assert [each.current for each in versions.versions(store, "pip")] == [False, True, False]
-    assert versions.history(store, "pip") == [
-        Change(2, "2026-11-20T12:00:00.000+00:00", "ann", "better"),
-        Change(3, "2026-11-21T12:00:00.000+00:00", "ann", ""),
-        Change(2, "2026-11-22T12:00:00.000+00:00", "bob", "3 forgot the stripe"),
+    versions.make_current(store, "pip", 2, "better", "ann", later[0])
+    versions.make_current(store, "pip", 3, "", "ann", later[1])
+    chosen = versions.make_current(store, "pip", 2, "3 forgot the stripe", "bob", later[2])
+    assert chosen == versions.current_version(store, "pip") == versions.find_version(store, "pip")
+    assert [each.current for each in versions.list_versions(store, "pip")] == [False, True, False]
+    assert versions.list_changes(store, "pip") == [
+        VersionChange(2, "2026-11-20T12:00:00.000+00:00", "ann", "better"),
+        VersionChange(3, "2026-11-21T12:00:00.000+00:00", "ann", ""),
+        VersionChange(2, "2026-11-22T12:00:00.000+00:00", "bob", "3 forgot the stripe"),
     ]
-    versions.use(store, "pip", 2, "again", "ann", later[3])
-    assert len(versions.history(store, "pip")) == 3  # it was current already
+    versions.make_current(store, "pip", 2, "again", "ann", later[3])
+    assert len(versions.list_changes(store, "pip")) == 3  # it was current already
 
 
 def test_a_choice_for_one_persona_is_none_for_another(
     store: Store, three: list[versions.Version], tmp_path: Path
 ) -> None:
-    versions.keep(store, tmp_path, "mara", word(0), ABOUT)  # the very same word
-    versions.use(store, "pip", 1, "", "ann")
-    assert versions.current(store, "mara") is None
-    assert [each.current for each in versions.versions(store)] == [False, True, False, False]
-    assert versions.history(store, "mara") == []
+    versions.save_version(store, tmp_path, "mara", word(0), ABOUT)  # the very same word
+    versions.make_current(store, "pip", 1, "", "ann")
+    assert versions.current_version(store, "mara") is None
+    assert [each.current for each in versions.list_versions(store)] == [False, True, False, False]
+    assert versions.list_changes(store, "mara") == []
 
 
 def test_times_are_kept_in_utc(store: Store, three: list[versions.Version]) -> None:
     east = datetime(2026, 11, 20, 12, tzinfo=timezone(timedelta(hours=5, minutes=30)))
-    versions.use(store, "pip", 1, "", "ann", east)
-    assert versions.history(store, "pip")[0].since == "2026-11-20T06:30:00.000+00:00"
+    versions.make_current(store, "pip", 1, "", "ann", east)
+    assert versions.list_changes(store, "pip")[0].since == "2026-11-20T06:30:00.000+00:00"
     with pytest.raises(AssertionError, match="without its zone"):
-        versions.use(store, "pip", 2, "", "ann", datetime(2026, 11, 20))
+        versions.make_current(store, "pip", 2, "", "ann", datetime(2026, 11, 20))
 
 
 def test_what_is_not_there_is_said(store: Store, three: list[versions.Version], tmp_path: Path) -> None:
-    versions.keep(store, tmp_path, "mara", word(), ABOUT)
+    versions.save_version(store, tmp_path, "mara", word(), ABOUT)
     for call, sentence in {
-        lambda: versions.use(store, "pip", 7, "", "ann"): "pip has no version 7: there are 1 to 3",
-        lambda: versions.version(store, "mara", 2): "mara has no version 2: there is only 1",
-        lambda: versions.version(store, "pip"): "pip has no current version: choose one with restage embeddings use",
-        lambda: versions.version(
+        lambda: versions.make_current(store, "pip", 7, "", "ann"): "pip has no version 7: there are 1 to 3",
+        lambda: versions.find_version(store, "mara", 2): "mara has no version 2: there is only 1",
+        lambda: versions.find_version(
+            store, "pip"
+        ): "pip has no current version: choose one with restage embeddings use",
+        lambda: versions.find_version(
             store, "none"
         ): "none has no versions yet: teach one with restage train none, or import a file",
-        lambda: versions.keep(store, tmp_path, "../pip", word(), ABOUT): r"'../pip' cannot be the name of a persona",
+        lambda: versions.save_version(
+            store, tmp_path, "../pip", word(), ABOUT
+        ): r"'../pip' cannot be the name of a persona",
     }.items():
         with pytest.raises(UserError, match=sentence):
             call()
@@ -136,10 +142,10 @@ def test_what_is_not_there_is_said(store: Store, three: list[versions.Version], 
 def test_a_file_that_is_gone_or_another_is_refused(store: Store, three: list[versions.Version], tmp_path: Path) -> None:
     (tmp_path / three[0].file).unlink()
     with pytest.raises(UserError, match=r"the file of pip@1 is gone from .*: put it back from a backup"):
-        versions.load(tmp_path, three[0])
-    embedding.write(tmp_path / three[1].file, word(9), ABOUT)
+        versions.load_version(tmp_path, three[0])
+    embedding.write_embedding(tmp_path / three[1].file, word(9), ABOUT)
     with pytest.raises(UserError, match=r"v2\.safetensors is not what was registered as pip@2"):
-        versions.load(tmp_path, three[1])
+        versions.load_version(tmp_path, three[1])
 
 
 @pytest.mark.parametrize("content", [b"somebody's own", None])
@@ -147,14 +153,14 @@ def test_a_file_that_the_store_does_not_know_is_never_replaced(
     content: bytes | None, store: Store, tmp_path: Path
 ) -> None:
     path = tmp_path / "embeddings" / "pip" / "v1.safetensors"
-    embedding.write(path, word(5), ABOUT)
+    embedding.write_embedding(path, word(5), ABOUT)
     if content:
         path.write_bytes(content)
     before = path.read_bytes()
-    made = versions.keep(store, tmp_path, "pip", word(), ABOUT)
+    made = versions.save_version(store, tmp_path, "pip", word(), ABOUT)
     assert made.file == f"embeddings/pip/v1-{word().hash[:10]}.safetensors"
     assert path.read_bytes() == before
-    assert versions.load(tmp_path, made)[0] == word()
+    assert versions.load_version(tmp_path, made)[0] == word()
 
 
 KILLED = """
@@ -179,10 +185,10 @@ def test_killed_while_it_is_kept(moment: str, url: str, opened: Opened, tmp_path
     run = subprocess.run([sys.executable, "-c", KILLED, url, str(tmp_path), moment], cwd=REPOSITORY)
     assert run.returncode == -signal.SIGKILL
     store = opened()
-    assert versions.versions(store) == []
-    made = versions.keep(store, tmp_path, "pip", word(), ABOUT)
+    assert versions.list_versions(store) == []
+    made = versions.save_version(store, tmp_path, "pip", word(), ABOUT)
     assert (made.number, made.file) == (1, "embeddings/pip/v1.safetensors")
-    assert versions.load(tmp_path, made)[0] == word()
+    assert versions.load_version(tmp_path, made)[0] == word()
 
 
 REGISTER = """
@@ -203,10 +209,10 @@ def test_processes_that_keep_the_same_words_agree(url: str, opened: Opened, tmp_
     running = [subprocess.Popen(command, cwd=REPOSITORY) for command in commands]
     assert [each.wait(240) for each in running] == [0, 0]
     store = opened()
-    found = versions.versions(store, "pip")
+    found = versions.list_versions(store, "pip")
     assert [each.number for each in found] == [1, 2, 3, 4]
     assert {each.id for each in found} == {word(seed).hash for seed in range(4)}
-    assert [versions.load(tmp_path, each)[0].hash for each in found] == [each.id for each in found]
+    assert [versions.load_version(tmp_path, each)[0].hash for each in found] == [each.id for each in found]
     assert sum(each.current for each in found) == 1
     files = (tmp_path / "embeddings" / "pip").iterdir()
     assert sorted(path.name for path in files) == [f"v{number}.safetensors" for number in range(1, 5)]

@@ -36,7 +36,7 @@ def asked(unet: Any, batch: int = 2, seed: int = 0) -> dict[str, Any]:
 class Plain(Renderer):
     """With the library's own attention."""
 
-    def _quick_reading(self) -> AbstractContextManager[None]:
+    def _prompt_caching(self) -> AbstractContextManager[None]:
         return nullcontext()
 
 

@@ -13,7 +13,7 @@ HOLD = """
 import sys, time
 from pathlib import Path
 from models.system import file_lock as lock
-with lock.hold(Path(sys.argv[1]), {"prefect": "there"}):
+with lock.hold_lock(Path(sys.argv[1]), {"prefect": "there"}):
     print("held", flush=True)
     time.sleep(60)
 """

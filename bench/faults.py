@@ -102,14 +102,14 @@ class Mortal(Store):
     dead = False
 
     @contextmanager
-    def _transaction(self, writes: bool) -> Iterator[Connection]:
+    def _open_transaction(self, writes: bool) -> Iterator[Connection]:
         if self.dead:
             raise Crash
         self.count += writes
         mine = writes and self.count == self.write
         if mine and self.side == "before":
             self._end()
-        with super()._transaction(writes) as connection:
+        with super()._open_transaction(writes) as connection:
             yield connection
         if mine and self.side == "after":
             self._end()

@@ -72,7 +72,7 @@ def test_a_clock_that_went_back_makes_and_sends_nothing_twice(place: Path) -> No
     shots(place, SHOT)
     known, before = load_settings(place / "settings.toml"), NOON - timedelta(days=1)
     with closing(Store.open("", known.studio)) as store:
-        approved(store, known.studio, 1)
+        approved(store, known.studio, 1, when=NOON - timedelta(days=2))
     keys = []
     for now in (NOON, before, NOON):
         assert run_daily("pip", known, now=now).failures == []

@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 from contextlib import closing
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,8 @@ from tests.flows.test_render import CALENDAR, HEAD, NOON, OPEN, PREVIEW, learn
 from tests.support.approved import approved, put
 from tests.support.calendars import toml
 
-SHOT: dict[str, Any] = {"id": "plain", "prompt": "a photo of a red cat on the beach", "when": "daily"}
+SHOT: dict[str, Any] = {"id": "plain", "prompt": "a photo of a red cat on the beach", "when": "daily", "at": "00:00"}
+HOUR = timedelta(hours=1)
 
 
 @pytest.fixture
@@ -48,9 +49,9 @@ def states(place: Path) -> list[str]:
 
 def test_nothing_due_says_so_and_loads_nothing_heavy(place: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from flows.daily import daily, lines;"
+        "import sys; from pathlib import Path; from flows.daily import format_result, run_daily;"
         " from tasks.settings.settings import load_settings; "
-        "known = load_settings(); print(*lines(daily('pip', known), known)); sys.exit('torch' in sys.modules)"
+        "known = load_settings(); print(*format_result(run_daily('pip', known), known)); sys.exit('torch' in sys.modules)"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (run.returncode, run.stdout) == (0, "nothing is due\n"), run.stderr
@@ -60,7 +61,7 @@ def test_what_is_due_awaits_review_and_what_is_approved_goes_out(place: Path) ->
     shots(place, SHOT)
     known = load_settings(place / "settings.toml")
     with closing(Store.open("", known.studio)) as store:
-        old = approved(store, known.studio, 1)
+        old = approved(store, known.studio, 1, when=NOON - HOUR)
     done = run_daily("pip", known, now=NOON)
     assert done.failures == []
     assert [post.state for post in done.to_review] == ["awaiting review"]
@@ -86,7 +87,7 @@ def test_a_dry_run_publishes_nothing(place: Path) -> None:
 def test_what_cannot_be_made_does_not_keep_what_is_approved(place: Path) -> None:
     known = load_settings(place / "settings.toml")
     with closing(Store.open("", known.studio)) as store:
-        approved(store, known.studio, 1)
+        approved(store, known.studio, 1, when=NOON - HOUR)
     shots(place, SHOT | {"prompt": "{{ colour }}"})
     done = run_daily("pip", known, now=NOON)
     assert "colour" in done.failures[0]
@@ -102,7 +103,7 @@ def test_a_fault_of_a_driver_does_not_either(place: Path, monkeypatch: pytest.Mo
     shots(place, SHOT)
     known = load_settings(place / "settings.toml")
     with closing(Store.open("", known.studio)) as store:
-        approved(store, known.studio, 1)
+        approved(store, known.studio, 1, when=NOON - HOUR)
     monkeypatch.setattr("flows.daily.render_due", broken)
     with pytest.raises(RuntimeError, match="no kernel image"):
         run_daily("pip", known, now=NOON)

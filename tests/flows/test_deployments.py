@@ -43,5 +43,5 @@ def test_the_personas_are_a_choice_in_the_form_alone(names: tuple[str, ...]) -> 
 
 
 def test_the_table_itself_costs_nothing() -> None:
-    code = "import sys; from flows import deployments as d; d.known(); sys.exit('prefect' in sys.modules)"
+    code = "import sys; from flows import deployments as d; d.FLOWS[0].entrypoint; sys.exit('prefect' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -175,10 +175,10 @@ def test_killed_in_the_middle_it_ends_in_the_same_bits(trained: tuple[Path, Resu
     """SIGKILL while a training is under way, at a moment that no checkpoint was made for."""
     script = (
         "import sys\nfrom models.inversion.training import _TrainingState\nfrom pathlib import Path\n"
-        "from flows.train import train\nfrom tasks.settings.settings import load_settings\n"
+        "from flows.train import train_persona\nfrom tasks.settings.settings import load_settings\n"
         "import os, signal\nplain = _TrainingState.run_step\n"
         f"def advance(run):\n    if run.step == {step}: os.kill(os.getpid(), signal.SIGKILL)\n    return plain(run)\n"
-        "_TrainingState.run_step = advance\ntrain('pip', load_settings(Path('settings.toml')))\n"
+        "_TrainingState.run_step = advance\ntrain_persona('pip', load_settings(Path('settings.toml')))\n"
     )
     killed = subprocess.run(
         [sys.executable, "-c", script], cwd=ready, env={**os.environ, "PYTHONPATH": str(REPOSITORY)}

@@ -122,9 +122,9 @@ def test_a_change_to_one_shot_leaves_the_others_as_they_are(tmp_path: Path) -> N
 BAD: list[tuple[dict[str, Any], str]] = [
     (
         {"prompt": "{% for a in range(1000000000) %}x{% endfor %}"},
-        "prompt: its template loops or lists more than 200 times",
+        "prompt: its template fails: Range too big",
     ),
-    ({"prompt": "{% include '/etc/passwd' %}"}, "prompt: its template uses include, which texts do not have"),
+    ({"prompt": "{% include '/etc/passwd' %}"}, "prompt: its template fails: no loader for this environment"),
     ({"negative": "{{ open('/etc/passwd') }}"}, "negative: its template uses open, which is unknown"),
     ({"caption": "{{ 1 / (count - count) }}"}, "caption: its template divides by zero"),
     ({"caption": "{{ tokn }}"}, "caption: its template uses tokn, which is unknown: did you mean token?"),

@@ -174,8 +174,8 @@ store = Store.open(sys.argv[1], Path(sys.argv[2]))
 if sys.argv[3] == "before":
     os.fsync = lambda handle: os.kill(os.getpid(), signal.SIGKILL)
 else:
-    versions._insert = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
-versions.keep(store, Path(sys.argv[2]), "pip", word(), ABOUT)
+    versions._insert_version = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+versions.save_version(store, Path(sys.argv[2]), "pip", word(), ABOUT)
 """
 
 
@@ -199,8 +199,8 @@ from tasks.store.store import Store
 from tests.tasks.training.test_versions import ABOUT, word
 store, studio = Store.open(sys.argv[1], Path(sys.argv[2])), Path(sys.argv[2])
 for seed in range(4):
-    made = versions.keep(store, studio, "pip", word(seed), ABOUT)
-    versions.use(store, "pip", made.number, "", sys.argv[3])
+    made = versions.save_version(store, studio, "pip", word(seed), ABOUT)
+    versions.make_current(store, "pip", made.number, "", sys.argv[3])
 """
 
 

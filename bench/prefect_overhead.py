@@ -19,7 +19,8 @@ from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-from flows.render import flow, render_posts
+from flows.deployments import flow_for
+from flows.render import render_posts
 from flows.serving.serve import PREFECT_DEFAULTS
 from tasks.render.due_posts import DateSpan
 from tasks.settings.settings import load_settings
@@ -35,7 +36,7 @@ def directly(folder: Path, persona: str, days: int) -> None:
 
 
 def as_flow(folder: Path, persona: str, days: int) -> None:
-    flow()(persona, since=SINCE, days=days, settings=str(folder / "settings.toml"))
+    flow_for("render")(persona, since=SINCE, days=days, settings=str(folder / "settings.toml"))
 
 
 WAYS = {"directly": directly, "as a flow": as_flow}

@@ -1,6 +1,6 @@
 """Daily: render what is due into posts for review, and publish what is approved and due.
 
-`run_daily` does all of it, for the command and for Prefect (`flow()`). If a persona's pictures cannot be made today, what
+`run_daily` does all of it, for the command and for Prefect (`run_flow`). If a persona's pictures cannot be made today, what
 was approved before is still published.
 """
 
@@ -12,10 +12,10 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from board.serve import board_address
 from flows.publish import publish_due
-from flows.serving.serve import find_addresses
 from models.system.errors import UserError
 from tasks import step
 from tasks.calendar import daily_runs
@@ -25,15 +25,12 @@ from tasks.posts.post import Post
 from tasks.publish import notify
 from tasks.publish import report as receipts
 from tasks.publish.publish import PublishReport
-from tasks.render import due_posts as rendering_step
+from tasks.render import due_posts
 from tasks.render import report as report_render
 from tasks.render.due_posts import DateSpan
 from tasks.render.results import RenderResult
-from tasks.settings.settings import LoadedSettings
+from tasks.settings.settings import LoadedSettings, load_settings
 from tasks.store.store import Store
-
-if TYPE_CHECKING:
-    from prefect import Flow
 
 AUTOMATIC_ACTOR = "review.automatic"
 
@@ -92,7 +89,7 @@ def is_due(persona: str, loaded: LoadedSettings) -> bool:
     """Tell whether there is anything to render. If not, the run does not load the rendering code, which takes seconds."""
     loaded_persona = personas.find_persona(persona, loaded.folder)
     with closing(Store.open(loaded.database, loaded.studio, clock=loaded.clock)) as store:
-        render_plan = rendering_step.plan_render(loaded_persona, store, DateSpan(), loaded.clock())
+        render_plan = due_posts.plan_render(loaded_persona, store, DateSpan(), loaded.clock())
     return bool(render_plan.jobs or render_plan.problems)
 
 
@@ -120,21 +117,20 @@ def announce_result(result: DailyResult, loaded: LoadedSettings) -> None:
         notify.notify(loaded, [notify.waiting(len(result.to_review), result.persona)])
     if step.in_flow_run():
         items = [f"- {line}" for line in format_result(result, loaded)]
-        if waiting_for_review(result, loaded) and (address := find_addresses(loaded).review_url):
-            items.append(f"- [The review page]({address})")
+        if waiting_for_review(result, loaded):
+            board = loaded.settings.board
+            items.append(f"- [The review page]({board_address(board.host, board.port)})")
         text = "\n\n".join([f"# {result.persona}", *items])
         step.publish_markdown(f"daily-{result.persona}", text, f"The day of {result.persona}")
 
 
 def format_result(result: DailyResult, loaded: LoadedSettings) -> list[str]:
     """List the result as lines for a terminal."""
-    format_result = report_render.post_lines(result.rendered) if result.rendered else []
-    format_result += [f"{len(result.approved)} approved without a person"] if result.approved else []
-    format_result += receipts.lines(result.published) if result.published.outcomes or result.published.waiting else []
-    format_result += (
-        [f"{len(waiting)} to review: restage review"] if (waiting := waiting_for_review(result, loaded)) else []
-    )
-    return [*format_result, *result.problems] or ["nothing is due"]
+    lines = report_render.post_lines(result.rendered) if result.rendered else []
+    lines += [f"{len(result.approved)} approved without a person"] if result.approved else []
+    lines += receipts.lines(result.published) if result.published.outcomes or result.published.waiting else []
+    lines += [f"{len(waiting)} to review: restage review"] if (waiting := waiting_for_review(result, loaded)) else []
+    return [*lines, *result.problems] or ["nothing is due"]
 
 
 def waiting_for_review(result: DailyResult, loaded: LoadedSettings) -> list[Post]:
@@ -161,26 +157,18 @@ def is_stale(persona: str, loaded: LoadedSettings) -> bool:
     return start is not None and daily_runs.daily_schedule(persona, loaded).is_superseded(start, loaded.clock())
 
 
-def flow() -> Flow[..., Any]:
-    """Build the same run as a Prefect flow, for deployments."""
-    from prefect import flow as prefect_flow
+def run_flow(persona: str, dry_run: bool = False, settings: str = "") -> str:
+    """Make what is due, leave it for review, and publish what is approved and due.
 
-    def run_flow(persona: str, dry_run: bool = False, settings: str = "") -> str:
-        """Make what is due, leave it for review, and publish what is approved and due.
-
-        Args:
-            persona: The name of a file in prompts/, without .toml.
-            dry_run: Write the posts to disk and leave them approved, whatever the settings say.
-            settings: The settings file; empty takes settings.toml of the folder the worker runs in.
-        """
-        from tasks.settings.settings import load_settings
-
-        loaded = load_settings(Path(settings) if settings else None)
-        if is_stale(persona, loaded):
-            return "a later run is due as well and does what this one would have done"
-        result = run_daily(persona, loaded, dry_run)
-        if result.failures:
-            raise RuntimeError("; ".join(result.failures))
-        return json.dumps(summarize_result(result), ensure_ascii=False)
-
-    return prefect_flow(name="daily", flow_run_name="day of {persona}", persist_result=False)(run_flow)
+    Args:
+        persona: The name of a file in prompts/, without .toml.
+        dry_run: Write the posts to disk and leave them approved, whatever the settings say.
+        settings: The settings file; empty takes settings.toml of the folder the worker runs in.
+    """
+    loaded = load_settings(Path(settings) if settings else None)
+    if is_stale(persona, loaded):
+        return "a later run is due as well and does what this one would have done"
+    result = run_daily(persona, loaded, dry_run)
+    if result.failures:
+        raise RuntimeError("; ".join(result.failures))
+    return json.dumps(summarize_result(result), ensure_ascii=False)

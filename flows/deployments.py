@@ -1,13 +1,15 @@
 """Table of the flows that Prefect knows. Each flow is also `flows.deployments.NAME`, which is how a run finds it.
 
-A flow is a module in `flows/` with a function `flow()`. A flow whose module is missing is left out.
+A flow is the function `run_flow` of a module in `flows/`: its parameters make the form on Prefect's page, and its docstring
+explains them there.
 """
 
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.util import find_spec
+from types import FunctionType
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
@@ -29,40 +31,43 @@ class DeployedFlow:
 
     name: str
     scheduled: Literal["", "each", "together"] = ""
+    run_name: str = ""
+    """Name of its runs on Prefect's page; empty: one that Prefect makes up."""
 
     @property
     def entrypoint(self) -> str:
         return f"{__name__}.{self.name}"
 
-    @property
-    def exists(self) -> bool:
-        return find_spec(f"flows.{self.name}") is not None
-
 
 FLOWS = (
-    DeployedFlow("references"),
-    DeployedFlow("train"),
-    DeployedFlow("render"),
+    DeployedFlow("references", run_name="references of {persona}"),
+    DeployedFlow("train", run_name="training of {persona}"),
+    DeployedFlow("render", run_name="posts of {persona}"),
     DeployedFlow("publish", scheduled="together"),
-    DeployedFlow("daily", scheduled="each"),
+    DeployedFlow("daily", scheduled="each", run_name="day of {persona}"),
 )
 
 
-def deployed_flows() -> list[DeployedFlow]:
-    """List the flows whose modules exist."""
-    return [flow for flow in FLOWS if flow.exists]
+def as_flow(function: Callable[..., Any], name: str, run_name: str = "") -> Flow[..., Any]:
+    """Build a Prefect flow from a copy of the function, whose annotations may be changed for this flow alone."""
+    from prefect import flow
+
+    assert isinstance(function, FunctionType)
+    copy = FunctionType(function.__code__, function.__globals__, function.__name__, function.__defaults__)
+    copy.__doc__, copy.__annotations__ = function.__doc__, dict(function.__annotations__)
+    return flow(name=name, flow_run_name=run_name or None, persist_result=False)(copy)
 
 
 def flow_for(name: str, personas: tuple[str, ...] = ()) -> Flow[..., Any]:
     """Build a flow whose form offers these personas to choose from; any name if there are none."""
-    flow: Flow[..., Any] = importlib.import_module(f"flows.{name}").flow()
+    deployed = next(flow for flow in FLOWS if flow.name == name)
+    flow = as_flow(importlib.import_module(f"flows.{name}").run_flow, name, deployed.run_name)
     annotations = flow.fn.__annotations__
     if personas and "persona" in annotations:
         # An empty name stands for all of them where that is what the flow takes by default.
         default = flow.parameters.properties["persona"].get("default")
         choices = personas if default is None else tuple(dict.fromkeys((default, *personas)))
-        # Not a Literal: of one name alone Prefect's form makes a field that cannot be filled in. The function is a new one
-        # at each call, so nothing else sees this.
+        # Not a Literal: of one name alone Prefect's form makes a field that cannot be filled in.
         annotations["persona"] = Annotated[str, Field(json_schema_extra={"enum": list(choices)})]
     return flow
 

@@ -1,28 +1,23 @@
-"""Publish what is approved and due, to where the settings say; or rehearse it, and leave every post as it was."""
+"""Publish what is approved and due, to where the settings say; or rehearse it, and leave every post as it was.
+
+`publish_due` does all of it, for the command and for Prefect (`run_flow`). Its steps are in `tasks.publish.steps`.
+"""
 
 from __future__ import annotations
 
 from contextlib import ExitStack, closing
-from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
-from models.system.errors import UserError
-from tasks import step as steps
-from tasks.posts import post_store
-from tasks.posts.states import IN_FLIGHT
-from tasks.publish import destinations, notify
-from tasks.publish import publish as step
+from tasks import step
+from tasks.publish import destinations, steps
 from tasks.publish import report as receipts
+from tasks.publish.destinations import STAND_IN
 from tasks.publish.publish import Destinations, PublishReport, PublishRun
 from tasks.publish.rehearsal import StandInDestinations, trial
-from tasks.settings.settings import LoadedSettings
+from tasks.settings.settings import LoadedSettings, load_settings
 from tasks.store.store import Store
 
-if TYPE_CHECKING:
-    from prefect import Flow
-
-STAND_IN = "stand-in"
 PATIENCE_SECONDS = 200.0
 """Seconds that a run waits for an answer: long enough for the first two lookups of an unanswered commit."""
 
@@ -48,85 +43,25 @@ def publish_due(
             )
             targets = StandInDestinations(loaded.studio, publisher, stack, loaded.clock)
         rules = destinations.rules(loaded, "folder" if to == STAND_IN else targets.name, at_once)
-        post_id = _approved_post_id(store, post)
-        report = send_posts(
+        post_id = steps.approved_post_id(store, post)
+        report = steps.send_posts(
             PublishRun(store, loaded.studio, targets, rules, persona, post_id, patience=patience, now=loaded.clock)
         )
-    report_run(report, loaded, trial=dry_run or to == STAND_IN)
+    steps.report_run(report, loaded, trial=dry_run or to == STAND_IN)
     return report
 
 
-def with_publisher(loaded: LoadedSettings, to: str) -> LoadedSettings:
-    """Return the settings with another publisher, for one run."""
-    if to in ("", STAND_IN):
-        return loaded
-    if to not in destinations.PUBLISHERS:
-        raise UserError(f"{to!r} is no publisher: the known ones are {', '.join((*destinations.PUBLISHERS, STAND_IN))}")
-    if to != "folder" and loaded.settings.publishing.dry_run:
-        raise UserError(
-            f"publishing.dry_run is on, so nothing goes to {to}: set it to false in settings.toml once you mean it"
-        )
-    return loaded.with_publisher(to)
+def run_flow(persona: str = "", dry_run: bool = False, rehearse: bool = False, settings: str = "") -> dict[str, Any]:
+    """Publish what is approved and due.
 
-
-def _approved_post_id(store: Store, post: str) -> str:
-    """Return the whole id of an approved post that may be named by a part of it."""
-    if not post:
-        return ""
-    stored_post = post_store.get_post(store, post)
-    if stored_post.state != "approved":
-        raise UserError(f"post {stored_post.id} is {stored_post.state}: only an approved one can be published")
-    return stored_post.id
-
-
-def has_work(loaded: LoadedSettings, now: datetime) -> bool:
-    """Tell whether any post may have to be sent, mended or looked up. A run every few minutes asks only this."""
-    late = loaded.settings.publishing.late_days
-    since = now - timedelta(days=late) if late else None
-    with closing(Store.open(loaded.database, loaded.studio, clock=loaded.clock)) as store:
-        return bool(
-            post_store.find(store, ("approved",), since=since, until=now, limit=1)
-            or post_store.find(store, (*IN_FLIGHT, "unknown"), limit=1)
-        )
-
-
-@steps.step("publish")
-def send_posts(run: PublishRun) -> PublishReport:
-    """Send the posts. This step is never retried from outside: it repeats inside what may be repeated, and never a commit."""
-    return step.publish(run)
-
-
-@steps.step("report")
-def report_run(report: PublishReport, loaded: LoadedSettings, trial: bool) -> None:
-    """Report to Prefect's page, and notify whoever wants it. A scheduled run that did nothing is not reported."""
-    if steps.in_flow_run() and (report.outcomes or steps.scheduled_start() is None):
-        title = "A trial of publishing" if trial else "What was published"
-        steps.publish_markdown("publishing", receipts.markdown(report, loaded.studio), title)
-    if not trial:
-        notify.notify(loaded, notify.news(report.last))
-
-
-def flow() -> Flow[..., Any]:
-    """Build the same run as a Prefect flow, for deployments."""
-    from prefect import flow as prefect_flow
-
-    def run_flow(
-        persona: str = "", dry_run: bool = False, rehearse: bool = False, settings: str = ""
-    ) -> dict[str, Any]:
-        """Publish what is approved and due.
-
-        Args:
-            persona: The posts of this persona only; empty: of all.
-            dry_run: Write the posts to disk and leave them approved, whatever the settings say.
-            rehearse: Go the whole way to a stand-in on this machine, and leave the posts approved.
-            settings: The settings file; empty takes settings.toml of the folder the worker runs in.
-        """
-        from tasks.settings.settings import load_settings
-
-        loaded = load_settings(Path(settings) if settings else None)
-        if steps.scheduled_start() and not has_work(loaded, loaded.clock()):
-            return receipts.summary(PublishReport())
-        report = publish_due(loaded, persona, dry_run=dry_run, to=STAND_IN if rehearse else "")
-        return receipts.summary(report)
-
-    return prefect_flow(name="publish", persist_result=False)(run_flow)
+    Args:
+        persona: The posts of this persona only; empty: of all.
+        dry_run: Write the posts to disk and leave them approved, whatever the settings say.
+        rehearse: Go the whole way to a stand-in on this machine, and leave the posts approved.
+        settings: The settings file; empty takes settings.toml of the folder the worker runs in.
+    """
+    loaded = load_settings(Path(settings) if settings else None)
+    if step.scheduled_start() and not steps.has_work(loaded, loaded.clock()):
+        return receipts.summary(PublishReport())
+    report = publish_due(loaded, persona, dry_run=dry_run, to=STAND_IN if rehearse else "")
+    return receipts.summary(report)

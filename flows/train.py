@@ -1,36 +1,21 @@
 """Train: learn the word of a persona from its references, evaluate it on the way, register it and report.
 
-`train_persona` does all of it, for the command and for Prefect (`flow()`). The functions after it are its steps.
+`train_persona` does all of it, for the command and for Prefect (`run_flow`). Its steps are in `tasks.training.steps`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from flows import references
-from models.sdxl import renderer
-from models.system import file_lock, processes
+from models.system import processes
 from models.system.errors import UserError
-from tasks import step
 from tasks.persona import persona as personas
-from tasks.persona.persona import Persona
-from tasks.pictures import generate
-from tasks.references.reference_set import ReferenceSet, ReferenceSetStore, stop_rounds_reason
-from tasks.settings.settings import LoadedSettings
-from tasks.store.picture_files import PictureFiles
-from tasks.training import captions, plan, previews, register, report
-from tasks.training.evaluate import PreviewEvaluator
-from tasks.training.record import TrainingPlan, TrainingRecord, TrainingStore
-from tasks.training.run import PreviewCallbacks, render_missing, train_embedding
-
-if TYPE_CHECKING:
-    from prefect import Flow
-
-    from models.picture.shot import Shot
+from tasks.references.reference_set import stop_rounds_reason
+from tasks.settings.settings import LoadedSettings, load_settings
+from tasks.training import steps
+from tasks.training.record import TrainingRecord
 
 
 @dataclass(frozen=True)
@@ -48,18 +33,18 @@ def train_persona(persona: str, loaded: LoadedSettings, use: bool = False, round
     """
     processes.join_processes()
     loaded_persona = personas.find_persona(persona, loaded.folder)
-    reference_set = current_references(loaded_persona, loaded)
+    reference_set = steps.current_references(loaded_persona, loaded)
     settings = loaded.settings.references.model_copy(update={"rounds": rounds or loaded.settings.references.rounds})
     if settings.rounds > 1 and processes.process_count() > 1:
         raise UserError("several processes learn one round together: leave --rounds and references.rounds at 1")
     distances = [reference_set.choice.figures.get("distance", 0.0)]
     while True:
-        plan = plan_training(loaded_persona, reference_set, loaded)
-        training = run_training(plan, loaded_persona, loaded)
+        plan = steps.plan_training(loaded_persona, reference_set, loaded)
+        training = steps.run_training(plan, loaded_persona, loaded)
         if not processes.is_leader():
             raise SystemExit(0)  # the leading process does the rest
-        registered = register_best(training, loaded_persona, loaded, use)
-        page = write_report(registered, loaded)
+        registered = steps.register_best(training, loaded_persona, loaded, use)
+        page = steps.write_report(registered, loaded)
         if stop_rounds_reason(distances, settings) or not registered.current:  # a worse word makes worse references
             return TrainingResult(registered, page)
         embedding = loaded.studio / registered.best_point.word
@@ -69,133 +54,13 @@ def train_persona(persona: str, loaded: LoadedSettings, use: bool = False, round
         distances.append(reference_set.choice.figures.get("distance", 0.0))
 
 
-def current_references(persona: Persona, loaded: LoadedSettings) -> ReferenceSet:
-    """Return the current reference set, or say how to make one."""
-    reference_set = ReferenceSetStore(loaded.studio, persona.name).current_set()
-    if reference_set is None:
-        raise UserError(f"{persona.name} has no references yet: run restage references {persona.name} first")
-    if reference_set.token != persona.token:
-        raise UserError(
-            f"the references of {persona.name} were chosen for {reference_set.token}, and its file now says {persona.token}:"
-            f" run restage references {persona.name} again"
-        )
-    return reference_set
+def run_flow(persona: str, use: bool = False, rounds: int = 0, settings: str = "") -> str:
+    """Teach the model the word of a persona.
 
-
-@step.step("prepare", retries=1)
-def plan_training(persona: Persona, reference_set: ReferenceSet, loaded: LoadedSettings) -> TrainingPlan:
-    """Collect captions, previews and all settings in one record that identifies the training."""
-    settings = loaded.settings.training
-    candidates = [verdict.candidate for verdict in reference_set.choice.chosen]
-    kind, colon, place = settings.captioner.partition(":")
-    captioning = captions.CaptionSettings(settings.captions, f"{kind}{colon}{loaded.resolve_path(place)}")
-    picture_captions = captions.caption_pictures(
-        candidates, persona, captioning, loaded.studio, loaded.settings.models.device
-    )
-    source = generate.model_setup(loaded, persona.model).source
-    preview_texts = previews.list_previews(persona, settings.preview_seeds)
-    shot_values = previews.preview_shots(persona, preview_texts, persona.class_word, None, loaded)[0].as_dict()
-    for name in ("prompt", "seed", "model", "embeddings"):
-        shot_values.pop(name)
-    return plan.plan_training(reference_set, persona, picture_captions, preview_texts, source, shot_values, loaded)
-
-
-@step.step("train", retries=1, gpu=True)
-def run_training(plan: TrainingPlan, persona: Persona, loaded: LoadedSettings) -> TrainingRecord:
-    """Train and save along the way. A stopped training continues; a finished one is left alone."""
-    record = TrainingStore(loaded.studio, persona.name).load_or_new(plan)
-    if record.is_over:
-        return record
-    machine = generate.model_setup(loaded, persona.model)
-    if not processes.is_leader():  # it computes its share and looks at nothing
-        return train_embedding(plan, renderer.load_renderer(machine.source, machine.options), None, loaded.studio)
-    with _exclusive_training(plan, loaded):
-        return _train_and_evaluate(plan, persona, machine, loaded)
-
-
-@contextmanager
-def _exclusive_training(plan: TrainingPlan, loaded: LoadedSettings) -> Iterator[None]:
-    """Hold the lock of this training, because two runs of the same one would overwrite each other's files."""
-    folder = TrainingStore(loaded.studio, plan.persona).training_folder(plan.id)
-    try:
-        with file_lock.hold_lock(folder / ".lock", {"persona": plan.persona}):
-            yield
-    except file_lock.LockHeldError as error:
-        raise UserError(
-            f"{plan.persona} is being trained already, by process {error.holder.get('pid', 'unknown')}: wait for it, or stop"
-            " it and run this again, which goes on from its last checkpoint"
-        ) from None
-
-
-def _train_and_evaluate(
-    plan: TrainingPlan, persona: Persona, machine: generate.ModelSetup, loaded: LoadedSettings
-) -> TrainingRecord:
-    artifacts, model = PictureFiles(loaded.studio), renderer.load_renderer(machine.source, machine.options)
-    baseline = render_missing(
-        model, previews.preview_shots(persona, plan.previews, persona.class_word, None, loaded), artifacts
-    )
-    judge = PreviewEvaluator(plan, baseline, loaded)
-
-    def preview_shots(embedding: Path | None) -> list[Shot]:
-        return previews.preview_shots(persona, plan.previews, persona.token, embedding, loaded)
-
-    return train_embedding(
-        plan,
-        model,
-        PreviewCallbacks(preview_shots, judge.measure_pictures, baseline, judge.word_measurer.scale_ends()),
-        loaded.studio,
-    )
-
-
-@step.step("register")
-def register_best(training: TrainingRecord, persona: Persona, loaded: LoadedSettings, use: bool) -> TrainingRecord:
-    """Give the saved embedding a version, and make it current if it is no worse than the current one."""
-    if training.version is not None and not use:
-        return training
-    return register.register_training(
-        training, loaded, use, lambda embedding: score_version(training.lesson, persona, embedding, loaded)
-    )
-
-
-def score_version(plan: TrainingPlan, persona: Persona, embedding: Path, loaded: LoadedSettings) -> float:
-    """Score another version on the previews of this training."""
-    machine, artifacts = generate.model_setup(loaded, persona.model), PictureFiles(loaded.studio)
-    shots = [
-        previews.preview_shots(persona, plan.previews, subject, file, loaded)
-        for subject, file in ((persona.class_word, None), (persona.token, embedding))
-    ]
-    generate.generate_pictures(
-        [shot for group in shots for shot in group], machine, artifacts, "previews of the current version"
-    )
-    baseline, pictures = ([artifacts.relative_path(shot.id) for shot in group] for group in shots)
-    return PreviewEvaluator(plan, baseline, loaded).measure_pictures(pictures).score
-
-
-@step.step("report")
-def write_report(training: TrainingRecord, loaded: LoadedSettings) -> Path:
-    """Write the page and the grid; in Prefect, show them there too."""
-    page = report.write_report(training, loaded.studio)
-    if step.in_flow_run():
-        text = report.as_markdown(training, page.with_name("grid.png"))
-        step.publish_markdown(f"training-{training.lesson.persona}", text, f"Training of {training.lesson.token}")
-    return page
-
-
-def flow() -> Flow[..., Any]:
-    """Build the same run as a Prefect flow, for deployments."""
-    from prefect import flow as prefect_flow
-
-    def run_flow(persona: str, use: bool = False, rounds: int = 0, settings: str = "") -> str:
-        """Teach the model the word of a persona.
-
-        Args:
-            persona: The name of a file in prompts/, without .toml.
-            use: Make the version the current one even where it is worse.
-            rounds: How often references are made and learned from, each time with what was learned; 0: settings.toml's.
-            settings: The settings file; empty takes settings.toml of the folder the worker runs in.
-        """
-        from tasks.settings.settings import load_settings
-
-        return str(train_persona(persona, load_settings(Path(settings) if settings else None), use, rounds).page)
-
-    return prefect_flow(name="train", flow_run_name="training of {persona}", persist_result=False)(run_flow)
+    Args:
+        persona: The name of a file in prompts/, without .toml.
+        use: Make the version the current one even where it is worse.
+        rounds: How often references are made and learned from, each time with what was learned; 0: settings.toml's.
+        settings: The settings file; empty takes settings.toml of the folder the worker runs in.
+    """
+    return str(train_persona(persona, load_settings(Path(settings) if settings else None), use, rounds).page)

@@ -159,6 +159,5 @@ def test_the_work_pool_file_names_flows_and_parameters_that_there_are() -> None:
     for each, name in zip(found, names, strict=True):
         assert each["work_pool"]["name"] == "restage"
         assert each["entrypoint"] == f"flows.deployments.{name}"
-        if deployments.DeployedFlow(name).exists:
-            known = deployments.flow_for(name).parameters.properties
-            assert set(each.get("parameters", {})) <= set(known)
+        known = deployments.flow_for(name).parameters.properties
+        assert set(each.get("parameters", {})) <= set(known)

@@ -11,7 +11,7 @@ from flows.cli.demo_guard import ACTOR, PERSONA
 from flows.publish import publish_due
 from flows.references import make_references
 from flows.render import RenderFlowResult as Rendering
-from flows.render import find_due, render_posts
+from flows.render import render_posts
 from flows.train import train_persona
 from models.system.errors import UserError
 from tasks.persona import persona as personas
@@ -22,6 +22,7 @@ from tasks.publish import attempts
 from tasks.publishers.folder import POSTS_FOLDER
 from tasks.references.report import count_drop_reasons
 from tasks.render.due_posts import DateSpan
+from tasks.render.steps import find_due
 from tasks.settings.settings import LoadedSettings
 from tasks.store.store import Store
 from tasks.story import page as report_story

@@ -54,8 +54,8 @@ def publish_posts(
     Example: restage publish --to stand-in
     """
     from flows.publish import publish_due as run
-    from flows.publish import with_publisher
     from tasks.publish import report as receipts
+    from tasks.publish.destinations import with_publisher
     from tasks.settings.settings import load_settings
 
     loaded = with_publisher(load_settings(settings), to)

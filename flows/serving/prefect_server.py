@@ -41,12 +41,12 @@ END_STATES = ("Completed", "Failed", "Cancelled", "Crashed")
 
 
 def deployments_for(
-    loaded: LoadedSettings, flows: Sequence[deployments.DeployedFlow] | None = None
+    loaded: LoadedSettings, flows: Sequence[deployments.DeployedFlow] = deployments.FLOWS
 ) -> list[RunnerDeployment]:
     """List a manual deployment of every flow, and scheduled ones: one in all, or one for every persona."""
     names = tuple(persona.persona_names(loaded.folder))
     runner_deployments = []
-    for deployed in deployments.deployed_flows() if flows is None else flows:
+    for deployed in flows:
         flow = deployments.flow_for(deployed.name, names)
         runner_deployments.append(_manual_deployment(flow, deployed, names))
         if deployed.scheduled == "each":

@@ -5,7 +5,6 @@ This process only supervises them: it restarts those that die, and ends those th
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import signal
 import socket
@@ -17,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
+from board.serve import board_address
 from flows.serving.supervisor import SupervisedProcess, Supervisor
 from models.system import file_lock
 from models.system.errors import UserError
@@ -52,7 +52,8 @@ class ServerAddresses:
     """Address of Prefect's API, with /api at its end."""
     port: int | None
     """Port of the server started here; None if it runs elsewhere."""
-    board: tuple[str, int] | None
+    board: tuple[str, int]
+    """Host and port of the review page."""
 
     @property
     def prefect_url(self) -> str:
@@ -60,11 +61,7 @@ class ServerAddresses:
 
     @property
     def review_url(self) -> str:
-        """Address of the review page for a browser on this machine; empty if there is none."""
-        if not self.board:
-            return ""
-        from board.serve import board_address
-
+        """Address of the review page for a browser on this machine."""
         return board_address(*self.board)
 
 
@@ -74,12 +71,10 @@ def find_addresses(loaded: LoadedSettings, port: int | None = None) -> ServerAdd
     local_port = port or loaded.settings.server.port
     if port and elsewhere:
         raise UserError(f"--port is for a server started here, and {elsewhere} is used: leave one of them out")
-    at = (loaded.settings.board.host, loaded.settings.board.port)
-    has_board = importlib.util.find_spec("board.serve") is not None
     return ServerAddresses(
         elsewhere.rstrip("/") or f"http://{HOST}:{local_port}/api",
         None if elsewhere else local_port,
-        at if has_board else None,
+        (loaded.settings.board.host, loaded.settings.board.port),
     )
 
 
@@ -107,9 +102,8 @@ def _run_parts(loaded: LoadedSettings, file: Path, addresses: ServerAddresses, s
         wait_for_server(addresses, parts)
         say(f"Prefect       {addresses.prefect_url}")
         parts.start_process(_new_part("runner", "runner", HOST, 0, patience=30))
-        if addresses.board:
-            parts.start_process(_new_part("review page", "board", *addresses.board))
-            say(f"review page   {addresses.review_url}")
+        parts.start_process(_new_part("review page", "board", *addresses.board))
+        say(f"review page   {addresses.review_url}")
         say("Ctrl-C stops everything")
         parts.watch_forever()
     finally:
@@ -172,9 +166,9 @@ def _remedy_for(addresses: ServerAddresses, parts: Supervisor) -> str:
 
 def check_ports(addresses: ServerAddresses, patience: float = PORT_SECONDS) -> None:
     """Check that the ports are free before anything is started."""
-    ports = [(HOST, addresses.port, "[server] port in settings.toml or --port")] if addresses.port else []
-    if addresses.board:
-        ports.append((*addresses.board, "[board] port in settings.toml"))
+    ports = [(*addresses.board, "[board] port in settings.toml")]
+    if addresses.port:
+        ports.insert(0, (HOST, addresses.port, "[server] port in settings.toml or --port"))
     until = time.monotonic() + patience
     for host, port, setting in ports:
         while not _is_free(host, port):

@@ -18,6 +18,8 @@ from tasks.publishers.graph.picture_hosting import Bucket, FolderHosting, Hostin
 from tasks.settings.settings import LoadedSettings
 
 PUBLISHERS = ("folder", "instagram", "graph")
+STAND_IN = "stand-in"
+"""The name that rehearses instead of publishing."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,19 @@ def rules(loaded: LoadedSettings, publisher: str, at_once: bool = False) -> Publ
     return PublishingRules(
         pace.at_once if at_once else pace, disclosure, settings.tries, settings.looks, settings.resend
     )
+
+
+def with_publisher(loaded: LoadedSettings, to: str) -> LoadedSettings:
+    """Return the settings with another publisher, for one run."""
+    if to in ("", STAND_IN):
+        return loaded
+    if to not in PUBLISHERS:
+        raise UserError(f"{to!r} is no publisher: the known ones are {', '.join((*PUBLISHERS, STAND_IN))}")
+    if to != "folder" and loaded.settings.publishing.dry_run:
+        raise UserError(
+            f"publishing.dry_run is on, so nothing goes to {to}: set it to false in settings.toml once you mean it"
+        )
+    return loaded.with_publisher(to)
 
 
 def _secret_value(value: SecretStr | None, name: str) -> str:

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from flows.daily import run_daily
-from flows.publish import has_work
 from tasks.posts import post_store
+from tasks.publish.steps import has_work
 from tasks.settings.settings import load_settings
 from tasks.store.store import Store
 from tests.flows.test_daily import SHOT, place, shots, states  # noqa: F401

@@ -48,9 +48,9 @@ def states(place: Path) -> list[str]:
 
 def test_nothing_due_says_so_and_loads_nothing_heavy(place: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from flows.daily import daily, lines;"
+        "import sys; from pathlib import Path; from flows.daily import format_result, run_daily;"
         " from tasks.settings.settings import load_settings; "
-        "known = load_settings(); print(*lines(daily('pip', known), known)); sys.exit('torch' in sys.modules)"
+        "known = load_settings(); print(*format_result(run_daily('pip', known), known)); sys.exit('torch' in sys.modules)"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (run.returncode, run.stdout) == (0, "nothing is due\n"), run.stderr
@@ -136,12 +136,12 @@ def test_the_flow_ends_as_failed_and_shows_the_day(place: Path, prefect: None) -
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 
-    from flows.daily import flow
+    from flows.deployments import flow_for
 
-    assert json.loads(flow()("pip"))["problems"] == []
+    assert json.loads(flow_for("daily")("pip"))["problems"] == []
     (place / "prompts" / "pip.toml").write_text("name = ")
     with pytest.raises(RuntimeError, match="not valid TOML"):
-        flow()("pip")
+        flow_for("daily")("pip")
     with get_client(sync_client=True) as client:
         wanted = ArtifactFilter(key=ArtifactFilterKey(any_=["daily-pip"]))
         shown = client.read_artifacts(artifact_filter=wanted)

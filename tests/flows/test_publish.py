@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from bench.once import race
-from flows.publish import flow
+from flows.deployments import flow_for
 from tasks.posts import post_store
 from tasks.publish.claimed_account import PublishOutcome
 from tasks.publish.publish import Postponed, PublishReport
@@ -29,7 +29,7 @@ def test_in_prefect_the_receipts_are_on_its_page(prefect: None, project: Path) -
 
     with closing(Store.open("", project / "studio")) as store:
         post = approved.approved(store, project / "studio", 1)
-        run = flow()
+        run = flow_for("publish")
         rehearsed = run(rehearse=True)
         assert [(each["state"], each["publisher"]) for each in rehearsed["posts"]] == [("published", "instagram")]
         assert post_store.get_post(store, post.id).state == "approved"

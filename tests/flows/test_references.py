@@ -328,9 +328,9 @@ def test_killed_in_the_middle_it_goes_on_where_it_was(place: Path) -> None:
 def test_prefect_runs_the_same_and_shows_the_report(ready: Path, prefect: None) -> None:
     from prefect.client.orchestration import get_client
 
-    from flows.references import flow
+    from flows.deployments import flow_for
 
-    page = flow()(persona="pip")
+    page = flow_for("references")(persona="pip")
     assert Path(page).is_file()
     with get_client(sync_client=True) as client:
         (run,) = [run for run in client.read_flow_runs() if run.name == "references of pip"]

@@ -492,7 +492,7 @@ KILL = """
 import os, signal, sys
 from datetime import datetime, UTC
 from pathlib import Path
-from flows.render import render
+from flows.render import render_posts
 from tasks.posts import post_store as posts
 from tasks.store.picture_files import PictureFiles
 from tasks.settings.settings import load_settings
@@ -510,8 +510,8 @@ where, after = sys.argv[1], int(sys.argv[2])
 if where == "picture":
     PictureFiles.save_picture = dying(PictureFiles.save_picture, after)
 else:
-    posts.enqueue = dying(posts.enqueue, after)
-render("pip", load_settings(Path("settings.toml")), now=datetime(2026, 11, 23, 12, tzinfo=UTC))
+    posts.create_post = dying(posts.create_post, after)
+render_posts("pip", load_settings(Path("settings.toml")), now=datetime(2026, 11, 23, 12, tzinfo=UTC))
 """
 
 
@@ -548,9 +548,9 @@ def test_the_flow_runs_under_prefect(place: Path, prefect: None) -> None:
 
     from prefect.client.orchestration import get_client
 
-    from flows.render import flow
+    from flows.deployments import flow_for
 
-    page = flow()("pip", since="2026-11-23", until="2026-11-23")
+    page = flow_for("render")("pip", since="2026-11-23", until="2026-11-23")
     assert Path(page).is_file()
 
     async def names() -> Sequence[str]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from flows import daily, publish
+from flows.deployments import flow_for
 from tasks.posts import post_store
 from tasks.settings.settings import load_settings
 from tasks.store.store import Store
@@ -47,16 +47,16 @@ def run(client: Any, flow: Any, late: timedelta | None, **parameters: Any) -> tu
 
 
 def test_publish_shows_nothing_where_nothing_went_out(client: Any, place: Path) -> None:  # noqa: F811
-    assert run(client, publish.flow(), None)[1] == ["publishing"], "who asks gets an answer"
-    assert run(client, publish.flow(), timedelta(0))[1] == []
+    assert run(client, flow_for("publish"), None)[1] == ["publishing"], "who asks gets an answer"
+    assert run(client, flow_for("publish"), timedelta(0))[1] == []
     known = load_settings(place / "settings.toml")
     with closing(Store.open("", known.studio)) as store:
         early = approved(store, known.studio, 1, when=datetime.now(UTC) + YESTERDAY)
-    assert run(client, publish.flow(), timedelta(0))[1] == []
+    assert run(client, flow_for("publish"), timedelta(0))[1] == []
     assert states(place) == ["approved"]
     with closing(Store.open("", known.studio)) as store:
         approved(store, known.studio, 2)
-    said, shown = run(client, publish.flow(), timedelta(0))
+    said, shown = run(client, flow_for("publish"), timedelta(0))
     assert shown == ["publishing"]
     assert said
     with closing(Store.open("", known.studio)) as store:
@@ -68,10 +68,10 @@ def test_a_daily_run_that_comes_a_day_late_leaves_it_to_the_next(client: Any, pl
     known = load_settings(place / "settings.toml")
     with closing(Store.open("", known.studio)) as store:
         approved(store, known.studio, 1)
-    said, shown = run(client, daily.flow(), YESTERDAY + timedelta(hours=1), persona="pip")
+    said, shown = run(client, flow_for("daily"), YESTERDAY + timedelta(hours=1), persona="pip")
     assert "a later run is due as well" in said
     assert (shown, states(place)) == ([], ["approved"])
-    run(client, daily.flow(), None, persona="pip")
+    run(client, flow_for("daily"), None, persona="pip")
     assert states(place) == ["published"]
 
 
@@ -79,7 +79,7 @@ def test_what_waits_for_review_is_one_click_away(client: Any, place: Path) -> No
     from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 
     shots(place, SHOT)
-    run(client, daily.flow(), None, persona="pip")
+    run(client, flow_for("daily"), None, persona="pip")
     wanted = ArtifactFilter(key=ArtifactFilterKey(any_=["daily-pip"]))
     newest = max(client.read_artifacts(artifact_filter=wanted), key=lambda each: each.created)
     assert "[The review page](http://127.0.0.1:8420/)" in newest.data

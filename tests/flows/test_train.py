@@ -175,10 +175,10 @@ def test_killed_in_the_middle_it_ends_in_the_same_bits(trained: tuple[Path, Resu
     """SIGKILL while a training is under way, at a moment that no checkpoint was made for."""
     script = (
         "import sys\nfrom models.inversion.training import _TrainingState\nfrom pathlib import Path\n"
-        "from flows.train import train\nfrom tasks.settings.settings import load_settings\n"
+        "from flows.train import train_persona\nfrom tasks.settings.settings import load_settings\n"
         "import os, signal\nplain = _TrainingState.run_step\n"
         f"def advance(run):\n    if run.step == {step}: os.kill(os.getpid(), signal.SIGKILL)\n    return plain(run)\n"
-        "_TrainingState.run_step = advance\ntrain('pip', load_settings(Path('settings.toml')))\n"
+        "_TrainingState.run_step = advance\ntrain_persona('pip', load_settings(Path('settings.toml')))\n"
     )
     killed = subprocess.run(
         [sys.executable, "-c", script], cwd=ready, env={**os.environ, "PYTHONPATH": str(REPOSITORY)}
@@ -253,7 +253,9 @@ def test_rounds_make_references_with_what_was_learned(ready: Path) -> None:
 
 
 def test_rounds_end_where_a_word_is_worse_than_the_one_before(done: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("flows.train.score_version", lambda *_: 9.0)  # what the one before scores in these previews
+    monkeypatch.setattr(
+        "tasks.training.steps.score_version", lambda *_: 9.0
+    )  # what the one before scores in these previews
     training = train_persona("pip", worse(done), rounds=3).training
     assert (training.current, training.lesson.round) == (False, 1)
     assert len(known(done)) == 2
@@ -349,9 +351,9 @@ def test_the_flow_runs_under_prefect(ready: Path, prefect: None) -> None:
 
     from prefect.client.orchestration import get_client
 
-    from flows.train import flow
+    from flows.deployments import flow_for
 
-    page = flow()("pip", settings=str(ready / "settings.toml"))
+    page = flow_for("train")("pip", settings=str(ready / "settings.toml"))
     assert Path(page).is_file()
 
     async def names() -> Sequence[str]:

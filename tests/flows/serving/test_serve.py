@@ -244,21 +244,25 @@ def test_a_port_in_use_is_said_with_the_way_out(folder: Path) -> None:
         taken.listen()
         port = taken.getsockname()[1]
         for where, knob in (
-            (ServerAddresses("http://127.0.0.1/api", port, None), r"\[server\] port in settings.toml or --port"),
+            (
+                ServerAddresses("http://127.0.0.1/api", port, ("127.0.0.1", free_port())),
+                r"\[server\] port in settings.toml or --port",
+            ),
             (ServerAddresses("http://127.0.0.1/api", None, ("127.0.0.1", port)), r"\[board\] port in settings.toml"),
         ):
             with pytest.raises(UserError, match=rf"port {port} is in use by another program: .*{knob}"):
                 check_ports(where, patience=0.2)
-    check_ports(ServerAddresses("http://127.0.0.1/api", port, None))
+    check_ports(ServerAddresses("http://127.0.0.1/api", port, ("127.0.0.1", free_port())))
 
 
 def test_a_server_elsewhere_that_does_not_answer_is_waited_for_and_then_said(folder: Path) -> None:
     said: list[str] = []
     parts = Supervisor({}, str(folder), said.append)
+    nowhere = ServerAddresses(f"http://127.0.0.1:{free_port()}/api", None, ("127.0.0.1", free_port()))
     with pytest.raises(
         UserError, match=r"the Prefect server at http://127\.0\.0\.1:\d+ does not answer: start it, or leave"
     ):
-        wait_for_server(ServerAddresses(f"http://127.0.0.1:{free_port()}/api", None, None), parts, patience=0.5)
+        wait_for_server(nowhere, parts, patience=0.5)
     assert len(said) == 1
     assert said[0].startswith("waiting for the Prefect server at http://127.0.0.1:")
 

@@ -12,7 +12,7 @@ from tasks.posts import post_store, review
 from tasks.posts.post import Post, PostCandidate, PostEvent
 from tasks.posts.states import State
 from tasks.publishers.base import ALBUM_SIZES
-from tasks.render.gates import best_first
+from tasks.render.gates import best_first, reason_code
 
 BARS = {"identity": "Like the references", "prompt": "As the prompt asks", "detail": "Fine detail"}
 """The scores that run from 0 to 1, or nearly."""
@@ -49,6 +49,8 @@ class CandidateView:
     passed: bool
     shown: bool
     reason: str
+    code: str
+    """The gate that rejected it, or `passed`."""
     bars: tuple[ScoreBar, ...]
     more: tuple[tuple[str, str], ...]
     """The other numbers."""
@@ -139,6 +141,7 @@ def _candidate_view(candidate: PostCandidate, shown_ids: set[str]) -> CandidateV
         candidate.passed,
         candidate.picture in shown_ids,
         candidate.reason,
+        reason_code(candidate.reason),
         bars,
         more,
     )

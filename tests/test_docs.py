@@ -245,7 +245,7 @@ def test_every_key_of_a_persona_is_explained() -> None:
 def test_every_name_that_people_meet_is_explained() -> None:
     """States of a post, reasons of the gates, memory modes, publishers, sizes."""
     text = GUIDE.read_text()
-    met = [*NEXT, *gates.SAID, *get_args(Memory), *jpeg.SIZES, *("folder", "graph", "instagram")]
+    met = [*NEXT, *gates.GATE_LABELS, *get_args(Memory), *jpeg.SIZES, *("folder", "graph", "instagram")]
     assert [name for name in met if f"`{name}`" not in text and f'"{name}"' not in text] == []
     references = "blank overexposed underexposed blurred kind prompt unwanted duplicate stranger redundant person"
     assert [name for name in references.split() if f"`{name}`" not in text] == []

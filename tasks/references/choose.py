@@ -15,7 +15,8 @@ import numpy as np
 from models.picture import quality
 from models.scoring import clusters
 from models.scoring import statistics as choosing
-from tasks.references.measurements import Scores, effective_size, identity_vectors, sharpness_cut
+from tasks.references.gates import GATES, LIKENESS_GATES, PIXEL_GATES, ReferenceGate
+from tasks.references.measurements import Scores, effective_size, identity_vectors
 from tasks.references.reference_set import ReferenceCandidate, ReferenceChoice, Verdict
 from tasks.settings.sections import ReferenceSettings
 
@@ -85,24 +86,11 @@ def _apply_manual_decisions(decisions: _Decisions, overrules: Mapping[str, str])
 
 def _drop_bad_pixels(decisions: _Decisions, settings: ReferenceSettings) -> None:
     """Drop candidates that are blank, over- or underexposed, or blurred."""
-    pixels = decisions.scores.pixels
-    for name in ("spread", "sharpness"):
-        decisions.note_scores(name, pixels[name])
-    sharp = sharpness_cut(decisions.scores, settings)
-    decisions.cuts |= {"spread": settings.blank_spread, "sharpness": sharp}
-    for number in range(len(decisions.candidates)):
-        if pixels["spread"][number] < settings.blank_spread:
-            text = f"blank: brightness varies by {pixels['spread'][number]:.1f}, under {settings.blank_spread:g}"
-            decisions.drop_candidate(number, "gate", "blank", text)
-        for name, code in (("bright", "overexposed"), ("dark", "underexposed")):
-            if (share := pixels[name][number]) > settings.exposure:
-                colour = "white" if name == "bright" else "black"
-                decisions.drop_candidate(
-                    number, "gate", code, f"{code}: {share:.0%} of it is {colour}, over {settings.exposure:.0%}"
-                )
-        if pixels["sharpness"][number] < sharp:
-            text = f"blurred: sharpness {pixels['sharpness'][number]:.3f}, under the cut {sharp:.3f}"
-            decisions.drop_candidate(number, "gate", "blurred", text)
+    everyone = list(range(len(decisions.candidates)))
+    checks = [check for gate in PIXEL_GATES for check in _prepare_checks(decisions, gate, everyone, settings)]
+    for number in everyone:
+        for check in checks:
+            _drop_if_rejected(decisions, number, *check)
 
 
 def _drop_unlike(decisions: _Decisions, settings: ReferenceSettings) -> None:
@@ -113,37 +101,33 @@ def _drop_unlike(decisions: _Decisions, settings: ReferenceSettings) -> None:
     remaining = decisions.remaining_numbers
     if not remaining:
         return
-    for name, code, spread, floor, text in (
-        (
-            "subject",
-            "kind",
-            settings.prompt_spread,
-            settings.prompt_floor,
-            "another kind of thing: likeness to the class word",
-        ),
-        (
-            "prompt",
-            "prompt",
-            settings.prompt_spread,
-            settings.prompt_floor,
-            "not what was asked for: likeness to its prompt",
-        ),
-    ):
-        values: np.ndarray = getattr(decisions.scores, name)
-        decisions.note_scores(name, values)
-        decisions.cuts[name] = cut = choosing.outlier_cut(values[remaining], spread, floor)
-        for number in remaining:
-            if values[number] < cut:
-                decisions.drop_candidate(number, "gate", code, f"{text} {values[number]:.3f}, under the cut {cut:.3f}")
-    for concept, values in decisions.scores.unwanted.items():
-        decisions.note_scores(f"unwanted {concept}", values)
-        # Words that the scorer hardly knows are near every picture, so only outliers of the set count.
-        cut = -choosing.outlier_cut(-values[remaining], settings.prompt_spread, -np.inf)
-        cut = max(cut, settings.unwanted_margin)
-        for number in remaining:
-            if values[number] > cut:
-                text = f"unwanted: more like {concept!r} than like the class word, by {values[number]:.3f}"
-                decisions.drop_candidate(number, "gate", "unwanted", f"{text}, over the cut {cut:.3f}")
+    for gate in LIKENESS_GATES:
+        for check in _prepare_checks(decisions, gate, remaining, settings):
+            for number in remaining:
+                _drop_if_rejected(decisions, number, *check)
+
+
+def _prepare_checks(
+    decisions: _Decisions, gate: ReferenceGate, numbers: Sequence[int], settings: ReferenceSettings
+) -> list[tuple[ReferenceGate, str, np.ndarray, float]]:
+    """Return gate, name, values and limit for each of the gate's values; note scores and cuts for the report."""
+    checks = []
+    for name, values in gate.measure(decisions.scores).items():
+        limit = gate.limit(values[list(numbers)], decisions.scores, settings)
+        if gate.has_scores:
+            decisions.note_scores(name, values)
+        if gate.has_cut:
+            decisions.cuts[name] = limit
+        checks.append((gate, name, values, limit))
+    return checks
+
+
+def _drop_if_rejected(
+    decisions: _Decisions, number: int, gate: ReferenceGate, name: str, values: np.ndarray, limit: float
+) -> None:
+    verdict = gate.compare(values[number], limit, concept=name.removeprefix("unwanted "))
+    if not verdict.passed:
+        decisions.drop_candidate(number, "gate", verdict.gate, verdict.sentence)
 
 
 def _drop_duplicates(decisions: _Decisions, settings: ReferenceSettings) -> None:
@@ -179,17 +163,8 @@ def _too_few_reason(decisions: _Decisions, least: int, settings: ReferenceSettin
     )
 
 
-_PHRASE_OF_CODE = {"kind": "of another kind", "prompt": "not as asked for", "person": "dropped by a person"}
-_SETTING_OF_CODE = {
-    "blank": "references.blank_spread",
-    "blurred": "references.blur_spread",
-    "overexposed": "references.exposure",
-    "underexposed": "references.exposure",
-    "duplicate": "references.duplicate_bits",
-    "kind": "references.prompt_spread",
-    "prompt": "references.prompt_spread",
-    "unwanted": "references.unwanted_margin",
-}
+_PHRASE_OF_CODE = {gate.code: gate.phrase or gate.label for gate in GATES} | {"person": "dropped by a person"}
+_SETTING_OF_CODE = {gate.code: gate.setting for gate in GATES} | {"duplicate": "references.duplicate_bits"}
 
 
 def _keep_one_character(decisions: _Decisions, settings: ReferenceSettings, keep: int) -> tuple[np.ndarray, str]:

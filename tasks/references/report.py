@@ -15,6 +15,7 @@ from models.scoring.clip import cosine_similarity
 from models.system.files import write_file
 from tasks.pages import html, svg_charts
 from tasks.pages.contact_sheet import contact_sheet
+from tasks.references.gates import GATES
 from tasks.references.measurements import Scores, identity_vectors
 from tasks.references.reference_set import ReferenceChoice, ReferenceSet, ReferenceSetStore, Verdict
 
@@ -33,12 +34,7 @@ CHART_TITLES = {
     "sharpness": "Sharpness",
     "spread": "Variation of brightness",
 }
-REASON_WORDS = {
-    "kind": "another kind",
-    "prompt": "not as asked for",
-    "redundant": "not needed",
-    "stranger": "less alike",
-}
+REASON_WORDS = {gate.code: gate.label for gate in GATES} | {"redundant": "not needed", "stranger": "less alike"}
 
 
 def write_report(reference_set: ReferenceSet, scores: Scores, studio: Path) -> Path:

@@ -19,7 +19,7 @@ from models.scoring.word_measures import LONE_LIKENESS, remove_surroundings
 from models.system.progress import show_progress
 from tasks.persona.persona import Persona, with_article
 from tasks.pictures.scorers import load_scorers
-from tasks.render.gates import CandidateMeasurements
+from tasks.render.gates import CandidateMeasurements, examine_picture
 from tasks.render.results import plain_prompt
 from tasks.settings.settings import LoadedSettings
 
@@ -92,6 +92,7 @@ class CandidateMeasurer:
                 unwanted=self._unwanted_scores(whole),
                 likeness=quality.perceptual_hash(picture),
                 seen=whole,
+                examined=examine_picture(picture),
             )
             measurements.append(measurement)
         return measurements

@@ -13,6 +13,7 @@ from tasks.pages.html import render_template, thumbnail_data_uri
 from tasks.persona.persona import Persona
 from tasks.posts.post import Post, PostCandidate
 from tasks.references.reference_set import ReferenceSet
+from tasks.render.gates import reason_code
 from tasks.store.picture_files import PictureFiles
 from tasks.training.record import TrainingRecord
 from tasks.training.summary import training_summary as learned
@@ -143,7 +144,7 @@ def _rendered_part(story: Story, studio: Path) -> dict[str, Any]:
     artifacts = PictureFiles(studio)
     candidate_count = sum(len(post_story.candidates) for post_story in story.posts)
     failed = [
-        (candidate.reason.partition(":")[0], candidate)
+        (reason_code(candidate.reason), candidate)
         for post_story in story.posts
         for candidate in post_story.candidates
         if not candidate.passed

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack, closing
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from models.system.errors import UserError
 from tasks import step as steps
@@ -16,6 +16,8 @@ from tasks.publish import publish as step
 from tasks.publish import report as receipts
 from tasks.publish.publish import Destinations, PublishReport, PublishRun
 from tasks.publish.rehearsal import StandInDestinations, trial
+from tasks.publishers import DRY_RUN_PUBLISHER, PUBLISHER_NAMES
+from tasks.publishers.stand_in.rehearsal import rehearsed_publisher
 from tasks.settings.settings import LoadedSettings
 from tasks.store.store import Store
 
@@ -43,11 +45,9 @@ def publish_due(
             store = stack.enter_context(trial(store))
         targets: Destinations = destinations.ConfiguredDestinations(loaded, dry_run)
         if to == STAND_IN and not dry_run:
-            publisher: Literal["instagram", "graph"] = (
-                "graph" if loaded.settings.publishing.publisher == "graph" else "instagram"
-            )
+            publisher = rehearsed_publisher(loaded.settings.publishing.publisher)
             targets = StandInDestinations(loaded.studio, publisher, stack, loaded.clock)
-        rules = destinations.rules(loaded, "folder" if to == STAND_IN else targets.name, at_once)
+        rules = destinations.rules(loaded, DRY_RUN_PUBLISHER if to == STAND_IN else targets.name, at_once)
         post_id = _approved_post_id(store, post)
         report = send_posts(
             PublishRun(store, loaded.studio, targets, rules, persona, post_id, patience=patience, now=loaded.clock)
@@ -60,9 +60,9 @@ def with_publisher(loaded: LoadedSettings, to: str) -> LoadedSettings:
     """Return the settings with another publisher, for one run."""
     if to in ("", STAND_IN):
         return loaded
-    if to not in destinations.PUBLISHERS:
-        raise UserError(f"{to!r} is no publisher: the known ones are {', '.join((*destinations.PUBLISHERS, STAND_IN))}")
-    if to != "folder" and loaded.settings.publishing.dry_run:
+    if to not in PUBLISHER_NAMES:
+        raise UserError(f"{to!r} is no publisher: the known ones are {', '.join((*PUBLISHER_NAMES, STAND_IN))}")
+    if to != DRY_RUN_PUBLISHER and loaded.settings.publishing.dry_run:
         raise UserError(
             f"publishing.dry_run is on, so nothing goes to {to}: set it to false in settings.toml once you mean it"
         )

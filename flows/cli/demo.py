@@ -19,6 +19,7 @@ from tasks.pictures import replay
 from tasks.posts import post_store, review
 from tasks.posts.post import Post
 from tasks.publish import attempts
+from tasks.publishers import DRY_RUN_PUBLISHER
 from tasks.publishers.folder import POSTS_FOLDER
 from tasks.references.report import count_drop_reasons
 from tasks.render.due_posts import DateSpan
@@ -35,7 +36,7 @@ PAGE = "demo.html"
 def run_demo(loaded: LoadedSettings) -> Iterator[str]:
     """Choose references, learn a word from them, render seven days of the calendar, approve them and publish to folders."""
     demo_guard.check_studio(loaded)
-    loaded = loaded.with_publisher("folder")
+    loaded = loaded.with_publisher(DRY_RUN_PUBLISHER)
     yield f"{PERSONA}: candidates from a fixed seed and prompt, filtered by likeness"
     reference_result = make_references(PERSONA, loaded)
     choice = reference_result.reference_set.choice
@@ -106,7 +107,9 @@ def _post_story(post: str, loaded: LoadedSettings) -> PostStory:
     with closing(Store.open(loaded.database, loaded.studio, clock=loaded.clock)) as store:
         receipts = [attempt.receipt for attempt in attempts.attempts(store, post) if attempt.receipt]
         folders = [
-            loaded.studio / POSTS_FOLDER / receipt.media_id for receipt in receipts if receipt.publisher == "folder"
+            loaded.studio / POSTS_FOLDER / receipt.media_id
+            for receipt in receipts
+            if receipt.publisher == DRY_RUN_PUBLISHER
         ]
         return PostStory(
             post_store.get_post(store, post), post_store.candidates(store, post), folders[-1] if folders else None

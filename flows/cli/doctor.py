@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import sqlite3
-import stat
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -14,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from models.system.errors import UserError
-from tasks.settings.settings import LoadedSettings, secrets_dir
+from tasks.settings.settings import LoadedSettings
 
 LOOKAHEAD = timedelta(days=14)
 GB = 1e9
@@ -236,34 +234,11 @@ def check_personas(loaded: LoadedSettings) -> Iterator[DoctorCheck]:
 
 
 def check_account(loaded: LoadedSettings) -> Iterator[DoctorCheck]:
-    """Check whether there is a session. Whether Instagram still accepts it, only Instagram knows."""
-    from tasks.publishers.instagram.session import account_folder, load_session, session_file
+    """Check whether posts can go to their publisher, as far as that can be seen without the network."""
+    from tasks.publishers import configured_kind
 
-    settings, secrets = loaded.settings.publishing, loaded.settings.secrets
-    if settings.dry_run or settings.publisher == "folder":
-        yield DoctorCheck("account", None, "posts are written to disk (publishing.dry_run or publisher = folder)")
-        return
-    if settings.publisher == "graph":
-        good = bool(secrets.graph_token)
-        message = "a Graph token is set" if good else "secrets.graph_token is not set"
-        file = secrets_dir(loaded.folder) / "graph_token"
-        yield DoctorCheck(
-            "account", good, message, "" if good else f"set RESTAGE_SECRETS__GRAPH_TOKEN, or write it to {file}"
-        )
-        return
-    name = settings.account or (secrets.instagram_username.get_secret_value() if secrets.instagram_username else "")
-    if not name:
-        yield DoctorCheck(
-            "account", False, "no account is named", "set publishing.account and run restage login ACCOUNT"
-        )
-        return
-    file = session_file(loaded.studio, name)
-    if file.exists() and os.name == "posix" and stat.S_IMODE(file.stat().st_mode) & 0o077:
-        yield DoctorCheck("account", False, f"{file} can be read by others", f"run chmod 600 {file}")
-        return
-    account_folder(loaded.studio, name)
-    load_session(file, name)
-    yield DoctorCheck("account", True, f"{name} has a session")
+    check = configured_kind(loaded).check_account(loaded)
+    yield DoctorCheck("account", check.good, check.message, check.remedy)
 
 
 def check_prefect(loaded: LoadedSettings) -> Iterator[DoctorCheck]:

@@ -10,6 +10,7 @@ from models.system.errors import UserError
 from models.system.files import expand_path, write_file
 from tasks.persona import persona as personas
 from tasks.persona.starter_file import starter_subject_for, write_starter_file
+from tasks.publishers import ACCOUNT_PUBLISHER, DRY_RUN_PUBLISHER
 from tasks.settings.settings import load_settings
 
 SDXL = "stabilityai/stable-diffusion-xl-base-1.0"
@@ -77,7 +78,7 @@ def _settings_text(answers: Answers) -> str:
     values = {
         "model": answers.model_source,
         "clip": "toybox" if answers.model_source == "toybox" else SDXL_CLIP,
-        "publisher": "instagram" if answers.account else "folder",
+        "publisher": ACCOUNT_PUBLISHER if answers.account else DRY_RUN_PUBLISHER,
         "account": answers.account,
         "cron": answers.cron,
         "zone": answers.zone,

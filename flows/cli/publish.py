@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Callable
 from contextlib import closing
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -102,66 +102,35 @@ def log_in_or_renew(
 
     Example: restage login pip_daily --renew
     """
+    from tasks.publishers import PUBLISHERS
     from tasks.settings.settings import load_settings
 
     if renew:
+        renew_token = next(kind.renew_token for kind in PUBLISHERS if kind.renew_token)
         place, until = renew_token(load_settings(settings), account)
         typer.echo(f"the token of {account} in {place} is good until {until:%Y-%m-%d}")
         return
-    path = log_in_to_instagram(load_settings(settings), account, _ask_text, _ask_secret)
+    path = log_in(load_settings(settings), account, _ask_text, _ask_secret)
     typer.echo(f"{account} is logged in; the session lies in {path}")
 
 
-def log_in_to_instagram(
+def log_in(
     loaded: LoadedSettings, account: str, ask: Callable[[str], str], ask_unseen: Callable[[str], str], address: str = ""
 ) -> Path:
     """Log in, and save the session. A person has acted, so a pause that waited for a person ends."""
     from tasks.publish import accounts
-    from tasks.publishers.instagram.session import account_folder
-    from tasks.publishers.instagram.session import log_in as enter
+    from tasks.publishers import PUBLISHERS
     from tasks.store.store import Store
 
-    account_folder(loaded.studio, account)  # a wrong name is told before anything is asked
-    secrets = loaded.settings.secrets
-    user_name = secrets.instagram_username.get_secret_value() if secrets.instagram_username else ""
-    ours = user_name in ("", account)  # the secrets may be another account's
-    password = secrets.instagram_password.get_secret_value() if ours and secrets.instagram_password else ""
-    totp = secrets.instagram_totp.get_secret_value() if ours and secrets.instagram_totp else ""
-    password = password or ask_unseen(f"password of {account}: ")
-    if not password:
-        raise UserError(f"nobody can log in without a password: type that of {account}")
-    more = {"address": address, "request_pause": 0.0} if address else {}
-    path = enter(loaded.studio, account, password, totp, ask=ask, **more)  # type: ignore[arg-type]
+    publisher, log_in_to = next((kind.name, kind.log_in) for kind in PUBLISHERS if kind.log_in)
+    path = log_in_to(loaded, account, ask, ask_unseen, address)
     with (
         closing(Store.open(loaded.database, loaded.studio, clock=loaded.clock)) as store,
         store.writing() as connection,
     ):
-        if accounts.standing(connection, "instagram", account).person:
-            accounts.resume(connection, "instagram", account, loaded.clock())
+        if accounts.standing(connection, publisher, account).person:
+            accounts.resume(connection, publisher, account, loaded.clock())
     return path
-
-
-def renew_token(loaded: LoadedSettings, account: str, api: str = "") -> tuple[Path, datetime]:
-    """Replace the token by a new one, and return its file and until when it is valid. The old one stays valid until it ends."""
-    from models.system.files import write_file
-    from tasks.publishers.graph.api import API, refresh_token
-    from tasks.settings.settings import secrets_dir
-
-    place, token = secrets_dir(loaded.folder) / "graph_token", loaded.settings.secrets.graph_token
-    if token is None:
-        raise UserError(f"there is no token to renew: write the one that Instagram's app page gave you to {place}")
-    if not place.is_file() or place.read_text(encoding="utf-8").strip() != token.get_secret_value():
-        raise UserError(
-            f"the token comes from the environment or from .env, where it cannot be replaced: write it to {place} alone, "
-            "and it is renewed there"
-        )
-    new, seconds = refresh_token(token.get_secret_value(), account, api=api or API)
-    mask = os.umask(0o077)  # nobody else reads it, from its first byte
-    try:
-        write_file(place, new.encode())
-    finally:
-        os.umask(mask)
-    return place, loaded.clock() + timedelta(seconds=seconds)
 
 
 def show_accounts(

@@ -14,7 +14,7 @@ from models.picture.reading import convert_to_rgb, open_picture
 from models.system.files import write_file
 from tasks.persona.calendar_section import Size
 from tasks.publishers.disclosure import encode_jpeg
-from tasks.publishers.instagram_picture_rules import MAX_JPEG_BYTES
+from tasks.publishers.picture_rules import MAX_JPEG_BYTES
 from tasks.settings.settings import LoadedSettings
 
 FOLDER = "ready"

@@ -20,7 +20,7 @@ from tasks.publish.attempts import PublishAttempt
 from tasks.publish.claimed_account import BY, ClaimedAccount, PublishOutcome, approved_post
 from tasks.publishers.base import ApprovedPost, BeforeCommit, PreparedUpload, PublishError
 from tasks.publishers.disclosure import DisclosureRules, list_missing_disclosures
-from tasks.publishers.instagram_picture_rules import read_approved
+from tasks.publishers.picture_rules import read_approved
 from tasks.store.store import utc_text
 
 RETRY_DELAY = timedelta(minutes=5)

@@ -6,7 +6,6 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Literal
 
 from sqlalchemy import insert, select
 
@@ -44,7 +43,7 @@ class StandInDestinations:
     def __init__(
         self,
         studio: Path,
-        through: Literal["instagram", "graph"],
+        through: str,
         stack: ExitStack,
         clock: Clock = system_clock,
     ) -> None:

@@ -10,7 +10,7 @@ from PIL import Image
 from models.picture.quality import perceptual_hash
 from models.picture.reading import DAMAGE_ERRORS
 from tasks.publishers.base import Absent, ApprovedPost, BeforeCommit, FoundOnAccount, PublishError, Receipt
-from tasks.publishers.instagram_picture_rules import read_approved
+from tasks.publishers.picture_rules import read_approved
 
 MAX_DIFFERENT_BITS = 10  # of 64; so many may differ after the service has resized the same picture
 Fetch = Callable[[str], bytes]

@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from models.system.files import is_abandoned
 from tasks.publishers.base import (
@@ -27,7 +27,12 @@ from tasks.publishers.base import (
     check_account,
     write_or_raise,
 )
-from tasks.publishers.instagram_picture_rules import read_approved
+from tasks.publishers.instagram_rules import INSTAGRAM_RULES
+from tasks.publishers.kind import AccountCheck, PublisherKind
+from tasks.publishers.picture_rules import read_approved
+
+if TYPE_CHECKING:
+    from tasks.settings.settings import LoadedSettings
 
 RECORD_VERSION = 1
 MAX_RECENT_POSTS = 100
@@ -211,3 +216,15 @@ def _sync_folder(folder: Path) -> None:
 
 def _error_text(error: OSError) -> str:
     return (error.strerror or str(error)).lower()
+
+
+def open_publisher(loaded: LoadedSettings, account: str) -> Folder:
+    return Folder(loaded.studio, account)
+
+
+def describe_account(loaded: LoadedSettings) -> AccountCheck:
+    """Report that a folder needs no account."""
+    return AccountCheck(None, "posts are written to disk (publishing.dry_run or publisher = folder)")
+
+
+KIND = PublisherKind("folder", open_publisher, describe_account, INSTAGRAM_RULES, is_feed=False)

@@ -30,7 +30,7 @@ from tasks.publishers.graph.answers import answer_object, unusable_answer_error
 from tasks.publishers.graph.api import API, new_api_client, send_request
 from tasks.publishers.graph.picture_hosting import Hosting
 from tasks.publishers.http import open_client
-from tasks.publishers.instagram_picture_rules import read_checked_pictures
+from tasks.publishers.picture_rules import read_checked_pictures
 
 CONTAINER_STATUSES = ("FINISHED", "IN_PROGRESS", "PUBLISHED", "ERROR", "EXPIRED")
 MAX_POLLS = 30

@@ -15,7 +15,7 @@ from requests.adapters import HTTPAdapter
 
 from tasks.publishers.base import Timeout
 from tasks.publishers.instagram.single_send import SingleSendAdapter
-from tasks.publishers.instagram_picture_rules import CheckedPicture
+from tasks.publishers.picture_rules import CheckedPicture
 
 # The library logs whole answers, some of which hold a session. Our errors say what matters.
 SILENT_LOGGER = logging.Logger("instagrapi, silenced")

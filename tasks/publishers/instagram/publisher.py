@@ -30,7 +30,7 @@ from tasks.publishers.base import (
 from tasks.publishers.evidence import AccountMedium, find_post_among
 from tasks.publishers.instagram.answers import answer_object, last_error, unusable_answer_error
 from tasks.publishers.instagram.session import account_folder, load_session, session_file
-from tasks.publishers.instagram_picture_rules import CheckedPicture, picture_sizes, read_checked_pictures
+from tasks.publishers.picture_rules import CheckedPicture, picture_sizes, read_checked_pictures
 
 if TYPE_CHECKING:
     from tasks.publishers.instagram.client import InstagramClient

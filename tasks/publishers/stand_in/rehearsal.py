@@ -6,17 +6,21 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
 
 from tasks.publishers.base import Publisher
 from tasks.publishers.stand_in.server import StandIn
 from tasks.publishers.stand_in.state import Account
 
+REHEARSED_PUBLISHERS = ("instagram", "graph")
+
+
+def rehearsed_publisher(publisher: str) -> str:
+    """Return the publisher that a rehearsal goes through: that of the settings, if the stand-in knows it."""
+    return publisher if publisher in REHEARSED_PUBLISHERS else REHEARSED_PUBLISHERS[0]
+
 
 @contextmanager
-def open_rehearsal(
-    folder: Path, account: str, through: Literal["instagram", "graph"] = "instagram"
-) -> Iterator[tuple[Publisher, StandIn]]:
+def open_rehearsal(folder: Path, account: str, through: str = "instagram") -> Iterator[tuple[Publisher, StandIn]]:
     """Start a stand-in that saves what is published in `folder`, and a publisher that is connected to it.
 
     Sessions and tokens are made up and stored in that folder too: an account's real ones are neither read nor changed.

@@ -13,12 +13,13 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from flows.cli import app
-from flows.cli.publish import log_in_to_instagram, renew_token
+from flows.cli.publish import log_in
 from models.system.errors import UserError
 from tasks.posts import post_store
 from tasks.posts.post import Post
 from tasks.publish import accounts
 from tasks.publishers.base import PublishError
+from tasks.publishers.graph.kind import renew_token
 from tasks.publishers.instagram.session import session_file
 from tasks.publishers.stand_in.server import StandIn
 from tasks.publishers.stand_in.state import Account
@@ -186,10 +187,10 @@ def test_a_login_keeps_the_session_alone_and_lets_the_account_go_on(
             accounts.pause(connection, "instagram", ACCOUNT, "log in", datetime.now(UTC), person=True)
         (project / "secrets" / "instagram_totp").write_text("A" * 16)
         with pytest.raises(PublishError) as caught:
-            log_in_to_instagram(load_settings(), ACCOUNT, ask, ask, server.address)
+            log_in(load_settings(), ACCOUNT, ask, ask, server.address)
         assert PASSWORD not in str(caught.value)
         (project / "secrets" / "instagram_totp").write_text(TOTP)
-        file = log_in_to_instagram(load_settings(), ACCOUNT, ask, ask, server.address)
+        file = log_in(load_settings(), ACCOUNT, ask, ask, server.address)
     assert file == session_file(studio, ACCOUNT)
     assert PASSWORD not in file.read_text() and file.stat().st_mode & 0o077 == 0
     assert not accounts.standings(store)[0].person
@@ -228,7 +229,7 @@ def test_a_password_is_asked_for_where_the_secrets_are_another_accounts(store: S
         return PASSWORD
 
     with StandIn([Account(ACCOUNT, "4100000009", PASSWORD)]) as server:
-        log_in_to_instagram(load_settings(), ACCOUNT, ask, unseen, server.address)
+        log_in(load_settings(), ACCOUNT, ask, unseen, server.address)
     assert asked == [f"password of {ACCOUNT}: "]
 
 
@@ -246,7 +247,7 @@ def test_no_secret_is_in_anything_that_is_written(
 
     clock, said = Clock(), []
     with StandIn([Account(ACCOUNT, "4100000009", PASSWORD, "", TOKEN)]) as server:
-        file = log_in_to_instagram(load_settings(), ACCOUNT, ask, ask, server.address)
+        file = log_in(load_settings(), ACCOUNT, ask, ask, server.address)
         session = json.loads(file.read_text())["authorization_data"]["sessionid"]
         outlets = One(Instagram(studio, ACCOUNT, address=server.address, request_pause=0))
         for number, (endpoint, fault) in enumerate(

@@ -17,7 +17,7 @@ from tasks.posts.jpeg import FILTERS, SIZES, compress_to, fit_picture, make_jpeg
 from tasks.publishers.base import ApprovedPicture as Sent
 from tasks.publishers.base import ApprovedPost, Kind, PublishError
 from tasks.publishers.disclosure import AI_SOURCE_TYPE, read_source_type
-from tasks.publishers.instagram_picture_rules import read_checked_pictures
+from tasks.publishers.picture_rules import read_checked_pictures
 from tasks.settings.sections import UPSCALES
 from tasks.settings.settings import LoadedSettings, load_settings
 

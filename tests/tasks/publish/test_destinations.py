@@ -2,12 +2,16 @@
 
 from datetime import time, timedelta
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from models.system.errors import UserError
 from tasks.publish.destinations import ConfiguredDestinations, rules
+from tasks.publishers import PUBLISHER_NAMES, PUBLISHERS
+from tasks.publishers.graph.kind import picture_hosting
 from tasks.publishers.graph.picture_hosting import Bucket, FolderHosting
+from tasks.settings.sections import PublishingSettings
 from tasks.settings.settings import LoadedSettings, load_settings
 
 
@@ -31,6 +35,11 @@ def loaded(folder: Path, text: str = "", **secrets: str) -> LoadedSettings:
 )
 def test_a_dry_run_goes_to_the_folder_whatever_else_is_said(tmp_path: Path, text: str, dry: bool, name: str) -> None:
     assert ConfiguredDestinations(loaded(tmp_path, text), dry).name == name
+
+
+def test_the_settings_know_every_kind() -> None:
+    assert get_args(PublishingSettings.model_fields["publisher"].annotation) == PUBLISHER_NAMES
+    assert [kind.name for kind in PUBLISHERS if kind.log_in or kind.renew_token] == ["instagram", "graph"]
 
 
 def test_each_is_made_for_its_account(tmp_path: Path) -> None:
@@ -59,13 +68,9 @@ def test_what_graph_needs_is_said(tmp_path: Path, text: str, secrets: dict[str, 
 
 def test_pictures_are_hosted_in_a_folder_or_a_bucket(tmp_path: Path) -> None:
     site = 'picture_address = "https://p.example/{name}"\npicture_folder = "public"'
-    assert ConfiguredDestinations(loaded(tmp_path, site))._picture_hosting() == FolderHosting(
-        "https://p.example/{name}", tmp_path / "public"
-    )
+    assert picture_hosting(loaded(tmp_path, site)) == FolderHosting("https://p.example/{name}", tmp_path / "public")
     bucket = 'bucket_endpoint = "https://s3.example"\nbucket = "b"\nbucket_region = "eu-1"'
-    made = ConfiguredDestinations(
-        loaded(tmp_path, bucket, storage_access="a", storage_secret="planted")
-    )._picture_hosting()
+    made = picture_hosting(loaded(tmp_path, bucket, storage_access="a", storage_secret="planted"))
     assert isinstance(made, Bucket) and (made.bucket, made.region, made.keys.access) == ("b", "eu-1", "a")
     assert "planted" not in repr(made)
 

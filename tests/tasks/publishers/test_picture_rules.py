@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from tasks.publishers.base import ApprovedPicture, ApprovedPost, PublishError
-from tasks.publishers.instagram_picture_rules import read_checked_pictures
+from tasks.publishers.picture_rules import read_checked_pictures
 
 
 def with_picture(post: ApprovedPost, path: Path) -> ApprovedPost:

@@ -11,7 +11,7 @@ from tasks.calendar.wording import MAX_ALT_LENGTH, MAX_CAPTION_LENGTH, MAX_HASHT
 from tasks.posts import post_store, review
 from tasks.posts.post import Post, PostCandidate, PostEvent
 from tasks.posts.states import State
-from tasks.publishers.base import ALBUM_SIZES
+from tasks.publishers import place_rules
 from tasks.render.gates import best_first
 
 BARS = {"identity": "Like the references", "prompt": "As the prompt asks", "detail": "Fine detail"}
@@ -98,6 +98,7 @@ def build_card(context: BoardContext, post: Post) -> Card:
     shown_ids = {candidate.picture for candidate in post.content.pictures}
     candidates = post_store.candidates(context.store, post.id)
     content = post.content
+    album_sizes = place_rules(context.loaded).album_sizes
     return Card(
         post=post,
         hash=content.hash,
@@ -107,7 +108,7 @@ def build_card(context: BoardContext, post: Post) -> Card:
         events=tuple(events),
         undo=review.undoable(post, events),
         editable=post.state in review.EDITABLE,
-        album=content.kind != "story" and bool(shown_ids) and len(content.pictures) + 1 in ALBUM_SIZES,
+        album=content.kind != "story" and bool(shown_ids) and len(content.pictures) + 1 in album_sizes,
     )
 
 

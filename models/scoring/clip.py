@@ -108,9 +108,3 @@ def cosine_similarity(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1]:
         raise ValueError(f"vectors of shapes {a.shape} and {b.shape} cannot be compared")
     return np.clip(a @ b.T, -1.0, 1.0)
-
-
-def similarity_blocks(a: np.ndarray, b: np.ndarray, rows: int = 512) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield the same matrix in blocks of rows, each with its first row's number, to save memory."""
-    for start in range(0, len(a), rows):
-        yield start, cosine_similarity(a[start : start + rows], b)

@@ -13,8 +13,8 @@ from PIL import Image, ImageFilter, ImageOps
 from models.picture.reading import convert_to_rgb, open_picture
 from models.system.files import write_file
 from tasks.persona.calendar_section import Size
+from tasks.publishers import place_rules
 from tasks.publishers.disclosure import encode_jpeg
-from tasks.publishers.picture_rules import MAX_JPEG_BYTES
 from tasks.settings.settings import LoadedSettings
 
 FOLDER = "ready"
@@ -55,7 +55,8 @@ def make_jpeg(master: Path, size: Size, alt: str, loaded: LoadedSettings) -> Pub
     settings = loaded.settings.pictures
     width, height = SIZES[size]
     shaped = fit_picture(open_picture(master), (width, height), FILTERS[settings.upscale])
-    data = compress_to(lambda quality: encode_jpeg(shaped, quality, alt), settings.quality)
+    max_bytes = place_rules(loaded).jpeg_bytes
+    data = compress_to(lambda quality: encode_jpeg(shaped, quality, alt), settings.quality, max_bytes)
     digest = hashlib.sha256(data).hexdigest()
     path = loaded.studio / FOLDER / digest[:2] / f"{digest}.jpg"
     if not _is_intact(path, digest):
@@ -97,7 +98,7 @@ def fit_picture(image: Image.Image, size: tuple[int, int], resample: Image.Resam
     return ground
 
 
-def compress_to(make: Callable[[int], bytes], quality: int, most: int = MAX_JPEG_BYTES) -> bytes:
+def compress_to(make: Callable[[int], bytes], quality: int, most: int) -> bytes:
     """Encode at this quality, or at the best lower quality that fits the byte limit."""
     data = make(quality)
     while len(data) > most and quality > MIN_QUALITY:

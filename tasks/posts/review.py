@@ -22,7 +22,7 @@ from tasks.posts import post_store
 from tasks.posts.jpeg import make_jpeg
 from tasks.posts.post import ChangedError, Post, PostCandidate, PostContent, PostEvent, PostPicture
 from tasks.posts.states import OPEN, State
-from tasks.publishers.base import ALBUM_SIZES
+from tasks.publishers import place_rules
 from tasks.settings.mistakes import ACCOUNT, CONTROL_CHARACTERS
 from tasks.settings.settings import LoadedSettings
 from tasks.store.picture_files import PictureFiles
@@ -160,7 +160,7 @@ def add(store: Store, post: Post, by: str, number: int, loaded: LoadedSettings) 
     if post.content.kind == "story" or not post.content.pictures:
         problem = "is a story, which has one picture" if post.content.kind == "story" else "has no picture yet"
         raise UserError(f"post {post.id} {problem}: take the candidate in its place")
-    if len(post.content.pictures) + 1 not in ALBUM_SIZES:
+    if len(post.content.pictures) + 1 not in place_rules(loaded).album_sizes:
         raise UserError(f"post {post.id} has {len(post.content.pictures)} pictures, and an album takes no more")
     candidate = _unused_candidate(store, post, number)
     picture = _make_picture(post, candidate, post.content.pictures[0].alt, loaded)

@@ -90,11 +90,6 @@ def renew_or_raise(
         )
 
 
-def is_held(connection: Connection, lease: AccountLease) -> bool:
-    query = select(ACCOUNT.c.claimed_by).where(*_key_clauses(lease.publisher, lease.account))
-    return connection.scalar(query) == lease.token
-
-
 def release(connection: Connection, lease: AccountLease) -> None:
     """Release the account; a lease that was lost already stays with its new holder."""
     clauses = (*_key_clauses(lease.publisher, lease.account), ACCOUNT.c.claimed_by == lease.token)

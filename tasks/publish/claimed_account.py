@@ -12,7 +12,6 @@ from sqlalchemy import Connection
 from tasks.clock import Clock, system_clock
 from tasks.posts import post_store
 from tasks.posts.post import Post, PostContent
-from tasks.posts.states import IN_FLIGHT
 from tasks.publish import accounts
 from tasks.publish.accounts import AccountLease
 from tasks.publish.pacing import PacingRules
@@ -79,10 +78,6 @@ def approved_post(post: Post, content: PostContent, studio: Path) -> ApprovedPos
         ai_label=content.ai_label,
         when=content.when,
     )
-
-
-def is_in_flight(post: Post) -> bool:
-    return post.state in IN_FLIGHT
 
 
 def reload_post(store: Store, post: Post) -> Post:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from tasks.publishers import folder
 from tasks.publishers.graph import kind as graph
 from tasks.publishers.instagram import kind as instagram
-from tasks.publishers.kind import PublisherKind
+from tasks.publishers.kind import PlaceRules, PublisherKind
 
 if TYPE_CHECKING:
     from tasks.settings.settings import LoadedSettings
@@ -31,3 +31,8 @@ def configured_kind(loaded: LoadedSettings, dry: bool = False) -> PublisherKind:
     """Return the kind that posts go to by the settings; in a dry run it writes them to disk."""
     settings = loaded.settings.publishing
     return find_kind(DRY_RUN_PUBLISHER if dry or settings.dry_run else settings.publisher)
+
+
+def place_rules(loaded: LoadedSettings) -> PlaceRules:
+    """Return the limits of the place that posts are made for; a dry run does not change them."""
+    return find_kind(loaded.settings.publishing.publisher).rules

@@ -1,12 +1,9 @@
-"""State the limits of Instagram, which hold for every way to it; a dry run shows what it would accept."""
+"""State the limits of Instagram for pictures, which hold for every way to it; a dry run shows what it would accept."""
 
 from tasks.publishers.kind import PlaceRules
 
 INSTAGRAM_RULES = PlaceRules(
     place="Instagram",
-    caption_length=2200,
-    hashtags=30,
-    alt_length=1000,
     jpeg_bytes=8_000_000,
     min_width=320,
     feed_size=(1080, 1350),

@@ -19,16 +19,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PlaceRules:
-    """The limits of a place for texts and pictures."""
+    """The limits of a place for pictures."""
 
     place: str
     """The name of the place in messages."""
-    caption_length: int
-    """The most characters of a caption, hashtags included."""
-    hashtags: int
-    """The most hashtags, those in the caption included."""
-    alt_length: int
-    """The most characters of an alt text."""
     jpeg_bytes: int
     """The most bytes of a picture."""
     min_width: int

@@ -1,4 +1,4 @@
-"""Read pictures exactly as they were approved, and refuse those that Instagram would change."""
+"""Read pictures exactly as they were approved, and refuse those that the place would change."""
 
 import hashlib
 import io
@@ -9,12 +9,8 @@ from PIL import Image
 
 from models.picture.reading import DAMAGE_ERRORS
 from tasks.publishers.base import ApprovedPicture, ApprovedPost, Kind, PublishError
+from tasks.publishers.kind import PlaceRules
 
-MAX_JPEG_BYTES = 8_000_000
-MIN_WIDTH_PIXELS = 320
-MIN_FEED_RATIO, MAX_FEED_RATIO = 4 / 5, 1.91  # width by height, in the feed
-MIN_STORY_RATIO = 9 / 16
-MAX_FEED_SIZE, MAX_STORY_SIZE = (1080, 1350), (1080, 1920)  # Instagram shrinks what is larger
 RATIO_TOLERANCE = 0.005  # sides are whole numbers of pixels
 
 
@@ -46,24 +42,24 @@ def read_approved(picture: ApprovedPicture) -> bytes:
     return data
 
 
-def read_checked_pictures(parcel: ApprovedPost) -> list[CheckedPicture]:
-    """Read all pictures of a post and check that Instagram will neither crop nor shrink them."""
-    pictures = [_check_picture(picture, parcel.kind) for picture in parcel.pictures]
+def read_checked_pictures(parcel: ApprovedPost, rules: PlaceRules) -> list[CheckedPicture]:
+    """Read all pictures of a post and check that the place will neither crop nor shrink them."""
+    pictures = [_check_picture(picture, parcel.kind, rules) for picture in parcel.pictures]
     shapes = {(picture.width, picture.height) for picture in pictures}
     if len(shapes) > 1:
         sizes = " and ".join(f"{width}x{height}" for width, height in sorted(shapes)[:2])
         raise PublishError(
-            f"the pictures of post {parcel.post_id} have different sizes ({sizes}), and Instagram would crop them to the"
-            " first one's shape: give all of them one size",
+            f"the pictures of post {parcel.post_id} have different sizes ({sizes}), and {rules.place} would crop them to"
+            " the first one's shape: give all of them one size",
             permanent=True,
         )
     return pictures
 
 
-def _check_picture(picture: ApprovedPicture, kind: Kind) -> CheckedPicture:
+def _check_picture(picture: ApprovedPicture, kind: Kind, rules: PlaceRules) -> CheckedPicture:
     data = read_approved(picture)
-    width, height = _read_size(picture, data)
-    problem = _describe_problem(width, height, len(data), kind)
+    width, height = _read_size(picture, data, rules.place)
+    problem = _describe_problem(width, height, len(data), kind, rules)
     if picture.path.suffix.lower() not in (".jpg", ".jpeg"):  # instagrapi goes by the file's name
         problem = "is a JPEG by another name: let its name end in .jpg"
     if problem:
@@ -71,34 +67,35 @@ def _check_picture(picture: ApprovedPicture, kind: Kind) -> CheckedPicture:
     return CheckedPicture(picture, data, width, height)
 
 
-def _read_size(picture: ApprovedPicture, data: bytes) -> tuple[int, int]:
+def _read_size(picture: ApprovedPicture, data: bytes, place: str) -> tuple[int, int]:
     try:
         with Image.open(io.BytesIO(data), formats=["JPEG"]) as image:
             image.load()
             return image.size
     except DAMAGE_ERRORS:
         raise PublishError(
-            f"{picture.path} is not a JPEG file in good order: Instagram takes nothing else, so make it one",
+            f"{picture.path} is not a JPEG file in good order: {place} takes nothing else, so make it one",
             permanent=True,
         ) from None
 
 
-def _describe_problem(width: int, height: int, size: int, kind: Kind) -> str:
-    """Describe what Instagram would change and how to avoid it; empty if nothing."""
-    min_ratio, max_size = (MIN_STORY_RATIO, MAX_STORY_SIZE) if kind == "story" else (MIN_FEED_RATIO, MAX_FEED_SIZE)
-    ratio = width / height
-    if not min_ratio - RATIO_TOLERANCE <= ratio <= MAX_FEED_RATIO + RATIO_TOLERANCE:
-        return f"is {width}x{height}, which Instagram would crop: make it between {_ratio_text(min_ratio)} and 1.91:1"
-    if width < MIN_WIDTH_PIXELS or width > max_size[0] or height > max_size[1]:
-        limits = f"{MIN_WIDTH_PIXELS} to {max_size[0]} pixels wide and at most {max_size[1]} high"
-        return f"is {width}x{height}, which Instagram would resize: make it {limits}"
-    if size > MAX_JPEG_BYTES:
-        return f"has {size / 1e6:.1f} MB, and Instagram takes 8: save it with a lower quality"
+def _describe_problem(width: int, height: int, size: int, kind: Kind, rules: PlaceRules) -> str:
+    """Describe what the place would change and how to avoid it; empty if nothing."""
+    story = kind == "story"
+    (shape_width, shape_height), max_size = (
+        (rules.story_shape, rules.story_size) if story else (rules.feed_shape, rules.feed_size)
+    )
+    narrowest, widest = shape_width / shape_height - RATIO_TOLERANCE, rules.widest_ratio + RATIO_TOLERANCE
+    if not narrowest <= width / height <= widest:
+        limits = f"between {shape_width}:{shape_height} and {rules.widest_ratio}:1"
+        return f"is {width}x{height}, which {rules.place} would crop: make it {limits}"
+    if width < rules.min_width or width > max_size[0] or height > max_size[1]:
+        limits = f"{rules.min_width} to {max_size[0]} pixels wide and at most {max_size[1]} high"
+        return f"is {width}x{height}, which {rules.place} would resize: make it {limits}"
+    if size > rules.jpeg_bytes:
+        most = f"{rules.jpeg_bytes / 1e6:g}"
+        return f"has {size / 1e6:.1f} MB, and {rules.place} takes {most}: save it with a lower quality"
     return ""
-
-
-def _ratio_text(ratio: float) -> str:
-    return "9:16" if ratio == MIN_STORY_RATIO else "4:5"
 
 
 def picture_sizes(pictures: Sequence[CheckedPicture]) -> dict[str, str]:

@@ -30,6 +30,7 @@ from tasks.publishers.graph.answers import answer_object, unusable_answer_error
 from tasks.publishers.graph.api import API, new_api_client, send_request
 from tasks.publishers.graph.picture_hosting import Hosting
 from tasks.publishers.http import open_client
+from tasks.publishers.instagram_rules import INSTAGRAM_RULES
 from tasks.publishers.picture_rules import read_checked_pictures
 
 CONTAINER_STATUSES = ("FINISHED", "IN_PROGRESS", "PUBLISHED", "ERROR", "EXPIRED")
@@ -95,7 +96,7 @@ class Graph:
     def prepare(self, parcel: ApprovedPost, upload_id: str, progress: MutableMapping[str, str]) -> PreparedUpload:
         """Create containers and wait until Instagram has read the pictures. Reuse an earlier container if possible."""
         check_account(parcel, self.account)
-        pictures = read_checked_pictures(parcel)
+        pictures = read_checked_pictures(parcel, INSTAGRAM_RULES)
         self._check_quota(parcel)
         parent = progress.get("container", "")
         if parent and self._is_reusable(parcel, parent):

@@ -30,6 +30,7 @@ from tasks.publishers.base import (
 from tasks.publishers.evidence import AccountMedium, find_post_among
 from tasks.publishers.instagram.answers import answer_object, last_error, unusable_answer_error
 from tasks.publishers.instagram.session import account_folder, load_session, session_file
+from tasks.publishers.instagram_rules import INSTAGRAM_RULES
 from tasks.publishers.picture_rules import CheckedPicture, picture_sizes, read_checked_pictures
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ class Instagram:
         """Send the pictures. Each keeps its own upload id, so that doing it again changes nothing."""
         assert upload_id.isdecimal(), upload_id
         check_account(parcel, self.account)
-        pictures = read_checked_pictures(parcel)
+        pictures = read_checked_pictures(parcel, INSTAGRAM_RULES)
         if parcel.ai_label:
             self._set_ai_label()
         for number, picture in enumerate(pictures, start=1):

@@ -17,6 +17,7 @@ from tasks.posts.jpeg import FILTERS, SIZES, compress_to, fit_picture, make_jpeg
 from tasks.publishers.base import ApprovedPicture as Sent
 from tasks.publishers.base import ApprovedPost, Kind, PublishError
 from tasks.publishers.disclosure import AI_SOURCE_TYPE, read_source_type
+from tasks.publishers.instagram_rules import INSTAGRAM_RULES
 from tasks.publishers.picture_rules import read_checked_pictures
 from tasks.settings.sections import UPSCALES
 from tasks.settings.settings import LoadedSettings, load_settings
@@ -56,11 +57,11 @@ def test_every_size_comes_out_exactly_and_instagram_takes_it_as_it_is(
     path = loaded.studio / made.file
     kinds: list[Kind] = ["story"] if size == "story" else ["photo", "story"]
     for kind in kinds:
-        (exact,) = read_checked_pictures(parcel(kind, path, made.sha256))
+        (exact,) = read_checked_pictures(parcel(kind, path, made.sha256), INSTAGRAM_RULES)
         assert (exact.width, exact.height) == (made.width, made.height) == SIZES[size]
     if size == "story":
         with pytest.raises(PublishError, match="crop"):
-            read_checked_pictures(parcel("photo", path, made.sha256))
+            read_checked_pictures(parcel("photo", path, made.sha256), INSTAGRAM_RULES)
 
 
 def test_the_name_is_the_hash_and_equal_input_gives_the_file_that_is_there(

@@ -20,14 +20,14 @@ from torch.nn import functional as F
 
 from models import toybox
 from models.toybox import world
-from models.toybox.build import Build
-from models.toybox.course import Course, Losses, generator_for
-from models.toybox.drawings import critter_at
-from models.toybox.progress import sharing, shown
-from models.toybox.recipe import STANDARD, Recipe
-from models.toybox.recipe_clip import blurred, shifted
-from models.toybox.recipe_vae import to_tensor
-from models.toybox.recipe_words import labels
+from models.toybox.recipe.build import Build
+from models.toybox.recipe.resumable_training import Course, Losses, generator_for
+from models.toybox.recipe.drawings import critter_at
+from models.toybox.recipe.progress import sharing, shown
+from models.toybox.recipe.numbers import STANDARD, Recipe
+from models.toybox.recipe.clip import blurred, shifted
+from models.toybox.recipe.vae import to_tensor
+from models.toybox.recipe.text_encoders import labels
 
 WEIGHTS = "oracle.safetensors"
 WIDTHS = (24, 48, 96, 128, 160)

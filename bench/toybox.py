@@ -18,8 +18,8 @@ from bench.oracle import accuracy, load_oracle, soft
 from bench.toybox_pictures import Studio
 from models import toybox
 from models.toybox import world
-from models.toybox.card import write_card
-from models.toybox.recipe_vae import psnr, to_bytes, to_tensor
+from models.toybox.recipe.model_card import write_card
+from models.toybox.recipe.vae import psnr, to_bytes, to_tensor
 
 SEED = 1_000_003
 """Far from the seeds that the drawings to learn from were made with."""

@@ -25,11 +25,11 @@ from bench.oracle import load_oracle
 from bench.toybox_pictures import Studio
 from models import toybox
 from models.toybox import world
-from models.toybox.captions import tokenized
-from models.toybox.course import generator_for
-from models.toybox.recipe_unet import SIZES, condition
-from models.toybox.recipe_vae import to_tensor
-from models.toybox.recipe_words import ENCODERS, read
+from models.toybox.recipe.captions import tokenized
+from models.toybox.recipe.resumable_training import generator_for
+from models.toybox.recipe.unet import SIZES, condition
+from models.toybox.recipe.vae import to_tensor
+from models.toybox.recipe.text_encoders import ENCODERS, read
 
 VECTORS = 4
 WORD = "<someone>"

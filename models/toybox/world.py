@@ -195,7 +195,8 @@ def tags(critter: Critter, rng: np.random.Generator) -> str:
 
 def draw(critter: Critter, size: int | tuple[int, int] = 128) -> Image.Image:
     """The picture of the critter, `size` square or (width, height)."""
-    from models.toybox import figure, scenery
+    from models.toybox import critter_drawing as figure
+    from models.toybox import scenery
 
     width, height = (size, size) if isinstance(size, int) else size
     rng = np.random.default_rng([critter.seed, 20_231])

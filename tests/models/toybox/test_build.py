@@ -4,10 +4,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from models.toybox.course import Course
-from models.toybox.drawings import critter_at, drawings
-from models.toybox.recipe import TINY, Schedule
-from models.toybox.recipe_vae import new_vae, psnr, settle, to_tensor
+from models.toybox.recipe.resumable_training import Course
+from models.toybox.recipe.drawings import critter_at, drawings
+from models.toybox.recipe.numbers import TINY, Schedule
+from models.toybox.recipe.vae import new_vae, psnr, settle, to_tensor
 
 
 def straight(folder: Path, stop_after: int | None = None) -> Course:

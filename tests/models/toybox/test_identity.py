@@ -10,13 +10,14 @@ from diffusers import StableDiffusionXLPipeline
 from transformers import CLIPTokenizer
 
 from models import clip, toybox
-from models.toybox import kin, world
-from models.toybox.drawings import drawings
-from models.toybox.kin import MEMBERS, VIEWS, kin_at, touched
-from models.toybox.recipe import TINY
-from models.toybox.recipe_clip import new_clip, write_clip
-from models.toybox.recipe_identity import WARMTH, contrast_of, load_identity, train_identity, zoomed
-from models.toybox.tokens import END, write_tokenizer
+from models.toybox import world
+from models.toybox.recipe import families as kin
+from models.toybox.recipe.drawings import drawings
+from models.toybox.recipe.families import MEMBERS, VIEWS, kin_at, touched
+from models.toybox.recipe.numbers import TINY
+from models.toybox.recipe.clip import new_clip, write_clip
+from models.toybox.recipe.identity import WARMTH, contrast_of, load_identity, train_identity, zoomed
+from models.toybox.recipe.tokenizers import END, write_tokenizer
 
 FAMILY = MEMBERS * VIEWS
 

@@ -7,7 +7,7 @@ from bench.oracle import Oracle, load_oracle
 from bench.toybox_clip import Scorer, triples, zero_shot
 from models import toybox
 from models.toybox import world
-from models.toybox.recipe_vae import psnr, to_tensor
+from models.toybox.recipe.vae import psnr, to_tensor
 
 
 @pytest.fixture(scope="module")

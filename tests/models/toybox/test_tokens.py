@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from transformers import CLIPTokenizer
 
-from models.toybox.tokens import END, known_words, write_tokenizer
+from models.toybox.recipe.tokenizers import END, known_words, write_tokenizer
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from pathlib import Path
 from safetensors.torch import load_file
 from torch import Tensor
 
-from models.toybox.course import save_atomically
+from models.toybox.recipe.resumable_training import save_atomically
 
 EARLIER = "earlier.json"
 PARTS = {

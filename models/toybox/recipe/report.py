@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from models.toybox.recipe_vae import to_bytes, to_tensor
+from models.toybox.recipe.vae import to_bytes, to_tensor
 
 PROMPTS = (
     "a portrait of a teal fox in the forest",

@@ -16,13 +16,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from models.toybox import world
-from models.toybox.course import Course, Losses
-from models.toybox.kin import MEMBERS, VIEWS, kin_at
-from models.toybox.recipe import Recipe
-from models.toybox.recipe_clip import blurred
-from models.toybox.recipe_scorer import STRETCH
-from models.toybox.recipe_vae import averaged, to_tensor
-from models.toybox.recipe_words import answers_loss, labels
+from models.toybox.recipe.resumable_training import Course, Losses
+from models.toybox.recipe.families import MEMBERS, VIEWS, kin_at
+from models.toybox.recipe.numbers import Recipe
+from models.toybox.recipe.clip import blurred
+from models.toybox.recipe.scorer import STRETCH
+from models.toybox.recipe.vae import averaged, to_tensor
+from models.toybox.recipe.text_encoders import answers_loss, labels
 
 FAMILY = MEMBERS * VIEWS
 WARMTH = 0.1

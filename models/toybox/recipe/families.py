@@ -17,7 +17,7 @@ import torch
 from models.files import write
 from models.progress import bar
 from models.toybox import world
-from models.toybox.recipe_vae import to_bytes, to_tensor
+from models.toybox.recipe.vae import to_bytes, to_tensor
 
 if TYPE_CHECKING:
     from diffusers import StableDiffusionXLPipeline

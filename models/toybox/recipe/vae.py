@@ -12,8 +12,8 @@ from diffusers import AutoencoderKL
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.toybox.course import Course, Losses
-from models.toybox.recipe import Recipe
+from models.toybox.recipe.resumable_training import Course, Losses
+from models.toybox.recipe.numbers import Recipe
 
 SCALING = 0.13025
 """SDXL's own factor. The latents are brought to it (see `settle`), so code that forgets the factor shows at once."""

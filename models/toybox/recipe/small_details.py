@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from models.toybox import world
-from models.toybox.drawings import critter_at
+from models.toybox.recipe.drawings import critter_at
 
 
 def others(critter: world.Critter) -> list[world.Critter]:

@@ -19,11 +19,11 @@ from torch.nn import functional as F
 from transformers import CLIPTokenizer
 
 from models.toybox import world
-from models.toybox.captions import caption_of, changed, seeds, tokenized
-from models.toybox.course import Course, Losses
-from models.toybox.recipe import Recipe
-from models.toybox.recipe_clip import new_encoders
-from models.toybox.recipe_vae import averaged
+from models.toybox.recipe.captions import caption_of, changed, seeds, tokenized
+from models.toybox.recipe.resumable_training import Course, Losses
+from models.toybox.recipe.numbers import Recipe
+from models.toybox.recipe.clip import new_encoders
+from models.toybox.recipe.vae import averaged
 
 ENCODERS = ("text_encoder", "text_encoder_2")
 

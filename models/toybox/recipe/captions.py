@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from models.toybox import world
-from models.toybox.recipe import Recipe
+from models.toybox.recipe.numbers import Recipe
 
 
 def changed(critter: world.Critter, rng: np.random.Generator) -> world.Critter:

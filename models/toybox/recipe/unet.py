@@ -15,13 +15,13 @@ from diffusers import AutoencoderKL, EulerDiscreteScheduler, UNet2DConditionMode
 from torch import Tensor, nn
 from transformers import CLIPTokenizer
 
-from models.toybox.captions import picture_caption, seeds, tokenized
-from models.toybox.course import Course, Losses
-from models.toybox.drawings import critter_at
-from models.toybox.recipe import Recipe
-from models.toybox.recipe_clip import new_encoders
-from models.toybox.recipe_vae import SCALING, averaged, to_tensor
-from models.toybox.recipe_words import ENCODERS, labels, read, reading_loss
+from models.toybox.recipe.captions import picture_caption, seeds, tokenized
+from models.toybox.recipe.resumable_training import Course, Losses
+from models.toybox.recipe.drawings import critter_at
+from models.toybox.recipe.numbers import Recipe
+from models.toybox.recipe.clip import new_encoders
+from models.toybox.recipe.vae import SCALING, averaged, to_tensor
+from models.toybox.recipe.text_encoders import ENCODERS, labels, read, reading_loss
 
 SIZES = (128.0, 128.0, 0.0, 0.0, 128.0, 128.0)
 """Original height and width, crop top and left, target height and width: the pipeline's defaults at 128 × 128."""

@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from models.toybox.recipe import Schedule
+from models.toybox.recipe.numbers import Schedule
 
 Losses = dict[str, Tensor]
 LossOf = Callable[[torch.Generator, float], Losses]

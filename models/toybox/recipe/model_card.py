@@ -12,7 +12,7 @@ that everything can be tried offline on a CPU. Same classes and folder layout as
 loads this folder, `open_clip.create_model_and_transforms("local-dir:…/clip")` loads `clip/`, and `identity/` likewise: the
 same CLIP with its picture tower taught who is who (its texts mean nothing to that any more).
 
-Made from nothing by `python -m models.toybox.build` (recipe and numbers: `models/toybox/recipe.py`), judged by
+Made from nothing by `python -m models.toybox.recipe.build` (recipe and numbers: `models/toybox/recipe/numbers.py`), judged by
 `python -m bench.oracle` and `python -m bench.toybox`. Trained only on drawings made by `models/toybox/world.py`. MIT licence.
 
 Limits: 128 × 128 pixels; only the words of `world.py` mean anything; everything else is noise to it.

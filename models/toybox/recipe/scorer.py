@@ -17,13 +17,13 @@ from torch.nn import functional as F
 from transformers import CLIPTokenizer
 
 from models.toybox import world
-from models.toybox.captions import caption_of, changed, seeds, tokenized
-from models.toybox.course import Course, Losses
-from models.toybox.drawings import critter_at
-from models.toybox.recipe import Recipe
-from models.toybox.recipe_clip import blurred, contrast, new_clip, new_encoders, shifted, text_tower
-from models.toybox.recipe_vae import averaged, to_tensor
-from models.toybox.recipe_words import answers_loss, labels, load_words_stage, new_heads
+from models.toybox.recipe.captions import caption_of, changed, seeds, tokenized
+from models.toybox.recipe.resumable_training import Course, Losses
+from models.toybox.recipe.drawings import critter_at
+from models.toybox.recipe.numbers import Recipe
+from models.toybox.recipe.clip import blurred, contrast, new_clip, new_encoders, shifted, text_tower
+from models.toybox.recipe.vae import averaged, to_tensor
+from models.toybox.recipe.text_encoders import answers_loss, labels, load_words_stage, new_heads
 
 STRETCH = 8
 """Embeddings have length 1; heads read them stretched."""

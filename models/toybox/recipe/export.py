@@ -13,13 +13,13 @@ from torch import nn
 from transformers import CLIPTokenizer
 
 from models.toybox import write_hashes
-from models.toybox.recipe import Recipe
-from models.toybox.recipe_clip import write_clip
-from models.toybox.recipe_identity import load_identity
-from models.toybox.recipe_scorer import load_scorer
-from models.toybox.recipe_unet import load_unet_stage, scheduler
-from models.toybox.recipe_vae import load_vae
-from models.toybox.taking_up import EARLIER
+from models.toybox.recipe.numbers import Recipe
+from models.toybox.recipe.clip import write_clip
+from models.toybox.recipe.identity import load_identity
+from models.toybox.recipe.scorer import load_scorer
+from models.toybox.recipe.unet import load_unet_stage, scheduler
+from models.toybox.recipe.vae import load_vae
+from models.toybox.recipe.warm_start import EARLIER
 
 
 def pipeline(

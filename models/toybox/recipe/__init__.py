@@ -1,0 +1,1 @@
+"""How the weights of toybox were made. Nothing that the product runs imports this."""

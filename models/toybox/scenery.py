@@ -1,152 +1,160 @@
-"""The places of the world: big soft shapes, the same place never twice alike."""
+"""The places of the world in every light: big soft shapes, the same place never twice alike."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image
 
-OVERSAMPLING = 3
-"""Everything is drawn this much larger and reduced, which is what makes the edges smooth."""
+from models.toybox.canvas import Canvas
+from models.toybox.pen import DARK, WHITE, Colour, mix
 
-Colour = tuple[int, int, int]
-Painter = Callable[["Canvas"], None]
+Painter = Callable[[Canvas], None]
 
 
-class Canvas:
-    """A picture addressed in fractions: x and y run from 0 to 1 across the picture's width and height."""
-
-    def __init__(self, rng: np.random.Generator, width: int, height: int) -> None:
-        self.rng = rng
-        self.size = (width * OVERSAMPLING, height * OVERSAMPLING)
-        self.image = Image.new("RGB", self.size)
-        self.pen = ImageDraw.Draw(self.image)
-
-    def points(self, *pairs: tuple[float, float]) -> list[tuple[float, float]]:
-        return [(x * self.size[0], y * self.size[1]) for x, y in pairs]
-
-    def gradient(self, top: Colour, bottom: Colour, start: float = 0.0, end: float = 1.0) -> None:
-        """A vertical wash between two heights."""
-        low, high = round(start * self.size[1]), round(end * self.size[1])
-        mix = np.linspace(0, 1, max(high - low, 1))[:, None]
-        column = np.round(np.array(top) * (1 - mix) + np.array(bottom) * mix).astype(np.uint8)
-        strip = Image.fromarray(column[:, None]).resize((self.size[0], max(high - low, 1)))
-        self.image.paste(strip, (0, low))
-
-    def ellipse(self, x: float, y: float, rx: float, ry: float, colour: Colour) -> None:
-        """An ellipse around (x, y); radii are fractions of the width, so that circles stay round."""
-        (cx, cy), w = self.points((x, y))[0], self.size[0]
-        self.pen.ellipse((cx - rx * w, cy - ry * w, cx + rx * w, cy + ry * w), fill=colour)
-
-    def polygon(self, colour: Colour, *pairs: tuple[float, float]) -> None:
-        self.pen.polygon(self.points(*pairs), fill=colour)
-
-    def hill(self, y: float, height: float, colour: Colour) -> None:
-        """Ground with a long, soft top edge."""
-        phase, bend = self.rng.uniform(0, 6.3), self.rng.uniform(2, 5)
-        xs = np.linspace(0, 1, 24)
-        top = [(float(x), float(y + height * np.sin(bend * x + phase))) for x in xs]
-        self.polygon(colour, *top, (1.0, 1.0), (0.0, 1.0))
-
-    def places(self, count: int, low: float, high: float) -> list[tuple[float, float]]:
-        """Positions spread over the width, with heights between the two given."""
-        shift = self.rng.uniform(-0.5, 0.5) / count
-        xs = (np.arange(count) + 0.5 + self.rng.uniform(-0.25, 0.25, count)) / count + shift
-        return [(float(x), float(y)) for x, y in zip(xs, self.rng.uniform(low, high, count), strict=True)]
+def _fir(c: Canvas, x: float, base: float, size: float, colour: Colour) -> None:
+    c.thing(c.tone((104, 76, 54)), x, base, (-0.02, 0), (-0.02, -0.12), (0.02, -0.12), (0.02, 0))
+    for step in range(3):
+        y, wide, high = -0.08 - 0.2 * step * size, (0.17 - 0.04 * step) * size, 0.3 * size
+        c.thing(c.tone(mix(colour, WHITE, 0.05 * step)), x, base, (-wide, y), (0, y - high), (wide, y))
+        c.thing(c.tone(mix(colour, WHITE, 0.12 + 0.05 * step)), x, base, (-wide * 0.62, y - 0.02), (-0.005, y - high * 0.9), (-0.01, y - 0.02))
 
 
 def _forest(c: Canvas) -> None:
-    c.gradient((196, 224, 184), (150, 196, 150))
-    for x, top in c.places(5, 0.02, 0.2):
-        c.polygon((104, 158, 112), (x - 0.13, 0.72), (x, top), (x + 0.13, 0.72))
-    for x, top in c.places(4, 0.12, 0.3):
-        c.polygon((98, 72, 52), (x - 0.025, 0.85), (x - 0.025, 0.6), (x + 0.025, 0.6), (x + 0.025, 0.85))
-        c.polygon((46, 104, 70), (x - 0.15, 0.72), (x, top + 0.12), (x + 0.15, 0.72))
-        c.polygon((58, 122, 82), (x - 0.11, 0.48), (x, top), (x + 0.11, 0.48))
-    c.hill(0.78, 0.03, (84, 132, 76))
+    c.sky((206, 232, 200), (176, 214, 168))
+    c.heaven(0.42)
+    for x, y in c.places(6, 0.66, 0.72):
+        _fir(c, x, y, 1.0, (126, 172, 134) if c.light == "day" else (96, 142, 116))
+    for x, y in c.places(4, 0.8, 0.86):
+        _fir(c, x, y, 1.25, (50, 112, 78))
+    c.hill(0.79, 0.025, c.tone((96, 148, 82)))
+
+
+def _cloud(c: Canvas, x: float, y: float) -> None:
+    colour = {"day": (255, 255, 255), "sunset": (255, 206, 178), "night": (92, 98, 156)}[c.light]
+    for dx, r in ((-0.09, 0.05), (0.0, 0.075), (0.09, 0.05)):
+        c.disc(x + dx * c.kx, y, r, r * 0.75, colour)
 
 
 def _beach(c: Canvas) -> None:
-    c.gradient((146, 208, 240), (214, 238, 246), 0, 0.5)
-    c.ellipse(c.rng.choice([0.14, 0.86]) + c.rng.uniform(-0.04, 0.04), 0.16, 0.09, 0.09, (255, 232, 130))
-    c.gradient((52, 150, 196), (104, 200, 212), 0.45, 0.85)
-    c.hill(0.71, 0.025, (250, 250, 240))
-    c.hill(0.735, 0.025, (244, 220, 164))
+    c.sky((126, 200, 244), (206, 236, 248), end=0.52)
+    if c.light == "day":
+        c.glow(float(c.rng.choice([0.15, 0.85])), 0.15, 0.13, (255, 240, 150), (206, 230, 220))
+    c.heaven(0.44)
+    if c.light != "night":
+        _cloud(c, float(c.rng.uniform(0.3, 0.7)), float(c.rng.uniform(0.12, 0.22)))
+    c.wash(c.tone((44, 140, 196)), c.tone((112, 208, 214)), start=0.46, end=0.9)
+    for x, y in c.places(3, 0.53, 0.64):
+        c.thing(c.tone((150, 222, 228)), x, y, (-0.1, 0), (0, -0.012), (0.1, 0), (0, 0.012), rounds=2)
+    c.hill(0.70, 0.02, c.tone((250, 250, 244)))
+    c.hill(0.73, 0.02, c.tone((246, 222, 164)))
 
 
 def _snow(c: Canvas) -> None:
-    c.gradient((168, 190, 214), (222, 232, 242))
-    for x, top in c.places(3, 0.2, 0.36):
-        c.polygon((140, 160, 188), (x - 0.3, 0.8), (x, top), (x + 0.3, 0.8))
-        c.polygon((248, 250, 254), (x - 0.1, top + 0.2 * 0.95), (x, top), (x + 0.1, top + 0.2 * 0.95))
-    c.hill(0.7, 0.04, (240, 245, 252))
-    for x, y in c.places(7, 0.04, 0.62):
-        c.ellipse(x, y, 0.018, 0.018, (255, 255, 255))
+    c.sky((170, 198, 228), (226, 236, 246))
+    c.heaven(0.46)
+    for x, top in c.places(3, 0.2, 0.34):
+        c.thing(c.tone((146, 166, 196)), x, top, (-0.32, 0.6), (0, 0), (0.32, 0.6))
+        c.thing(c.tone((168, 186, 212)), x, top, (-0.32, 0.6), (0, 0), (-0.06, 0.6))
+        c.thing(c.tone((250, 252, 255)), x, top, (-0.107, 0.2), (0, 0), (0.107, 0.2), (0.04, 0.16), (0, 0.21), (-0.05, 0.16))
+    c.hill(0.69, 0.035, c.tone((226, 236, 248)))
+    for x, y in c.places(3, 0.76, 0.8):
+        _fir(c, x, y, 0.62, (120, 160, 160))
+    c.hill(0.79, 0.025, c.tone((246, 250, 255)))
+    for x, y in c.places(7, 0.05, 0.62):
+        c.disc(x, y, 0.017, 0.017, mix(c.tone((255, 255, 255)), WHITE, 0.5))
+
+
+def _cactus(c: Canvas, x: float, base: float) -> None:
+    for colour, thin in ((c.tone(mix((88, 144, 86), DARK, 0.25)), 0.0), (c.tone((96, 154, 92)), 0.01)):
+        w = 0.045 - thin
+        c.thing(colour, x, base, (-w, 0), (-w, -0.34), (w, -0.34), (w, 0))
+        c.disc(x, base - 0.34 * c.ky, w, w, colour)
+        for s, low, high in ((1, -0.12, -0.28), (-1, -0.18, -0.32)):
+            w2 = 0.03 - thin * 0.7
+            c.thing(colour, x, base, (0, low + w2), (0.11 * s + w2 * s, low + w2), (0.11 * s + w2 * s, low - w2), (0, low - w2))
+            c.thing(colour, x, base, (0.11 * s - w2, low), (0.11 * s - w2, high), (0.11 * s + w2, high), (0.11 * s + w2, low))
+            c.disc(x + 0.11 * s * c.kx, base + high * c.ky, w2, w2, colour)
 
 
 def _desert(c: Canvas) -> None:
-    c.gradient((250, 190, 120), (254, 226, 168))
-    c.ellipse(c.rng.uniform(0.12, 0.88), 0.2, 0.1, 0.1, (255, 246, 206))
-    c.hill(0.56, 0.05, (226, 150, 92))
-    for x, top in c.places(2, 0.36, 0.46):
-        green = (92, 140, 84)
-        c.polygon(green, (x - 0.035, 0.8), (x - 0.035, top), (x + 0.035, top), (x + 0.035, 0.8))
-        c.ellipse(x, top, 0.035, 0.035, green)
-        c.polygon(green, (x, 0.62), (x + 0.11, 0.62), (x + 0.11, 0.5), (x + 0.06, 0.5), (x + 0.06, 0.57), (x, 0.57))
-    c.hill(0.74, 0.04, (210, 126, 74))
+    c.sky((252, 196, 118), (255, 232, 176))
+    if c.light == "day":
+        c.glow(float(c.rng.uniform(0.12, 0.88)), 0.17, 0.13, (255, 250, 214), (254, 222, 150))
+    c.heaven(0.5)
+    c.hill(0.54, 0.05, c.tone((236, 168, 104)))
+    c.hill(0.64, 0.04, c.tone((226, 148, 88)))
+    for x, y in c.places(2, 0.76, 0.8):
+        _cactus(c, x, y)
+    c.hill(0.77, 0.03, c.tone((214, 130, 76)))
 
 
 def _city(c: Canvas) -> None:
-    c.gradient((244, 206, 200), (250, 230, 214))
-    walls = ((122, 128, 150), (150, 140, 158), (104, 112, 138), (172, 152, 152))
-    for x, top in c.places(5, 0.08, 0.42):
-        wall = walls[int(c.rng.integers(len(walls)))]
-        c.polygon(wall, (x - 0.1, 0.84), (x - 0.1, top), (x + 0.1, top), (x + 0.1, 0.84))
-        for row in np.arange(top + 0.06, 0.74, 0.13):
-            for side in (-0.05, 0.035):
-                left, y = x + side, float(row)
-                window = ((left - 0.02, y), (left + 0.035, y), (left + 0.035, y + 0.06), (left - 0.02, y + 0.06))
-                c.polygon((255, 226, 150), *window)
-    c.gradient((112, 110, 122), (92, 92, 106), 0.8, 1.0)
+    c.sky((248, 208, 200), (252, 234, 216))
+    c.heaven(0.4, stars=5)
+    walls = ((126, 134, 160), (158, 146, 166), (108, 118, 148), (180, 156, 156))
+    pane = {"day": (206, 226, 240), "sunset": (255, 208, 120), "night": (255, 222, 120)}[c.light]
+    for x, top in c.places(5, 0.1, 0.4):
+        wall = c.tone(walls[int(c.rng.integers(len(walls)))])
+        c.thing(wall, x, 0, (-0.11, 0.9 / c.ky), (-0.11, top / c.ky), (0.11, top / c.ky), (0.11, 0.9 / c.ky))
+        c.thing(mix(wall, WHITE, 0.12), x, 0, (-0.11, 0.9 / c.ky), (-0.11, top / c.ky), (-0.07, top / c.ky), (-0.07, 0.9 / c.ky))
+        for row in np.arange(top + 0.07, 0.72, 0.14):
+            for left in (-0.045, 0.035):
+                y = float(row) / c.ky
+                c.thing(pane, x, 0, (left, y), (left + 0.05, y), (left + 0.05, y + 0.07), (left, y + 0.07))
+    c.wash(c.tone((168, 164, 172)), c.tone((150, 146, 158)), start=0.79, end=0.84)
+    c.wash(c.tone((116, 114, 128)), c.tone((94, 94, 110)), start=0.84, end=1.0)
 
 
 def _meadow(c: Canvas) -> None:
-    c.gradient((150, 212, 250), (220, 240, 250))
-    for x, y in c.places(2, 0.1, 0.24):
-        for dx, r in ((-0.08, 0.05), (0.0, 0.075), (0.08, 0.05)):
-            c.ellipse(x + dx, y, r, r * 0.8, (255, 255, 255))
-    c.hill(0.56, 0.05, (150, 208, 104))
-    c.hill(0.72, 0.03, (122, 190, 86))
-    petals = ((250, 120, 140), (255, 244, 160), (250, 250, 255))
-    for i, (x, y) in enumerate(c.places(7, 0.7, 0.95)):
-        c.ellipse(x, y, 0.032, 0.032, petals[i % 3])
-        c.ellipse(x, y, 0.012, 0.012, (240, 170, 60))
+    c.sky((136, 206, 250), (218, 240, 252))
+    c.heaven(0.5)
+    if c.light != "night":
+        for x, y in c.places(2, 0.1, 0.22):
+            _cloud(c, x, y)
+    c.hill(0.56, 0.045, c.tone((158, 214, 112)))
+    c.hill(0.7, 0.03, c.tone((128, 196, 90)))
+    petals = ((250, 120, 146), (255, 240, 140), (252, 250, 255))
+    for i, (x, y) in enumerate(c.places(7, 0.74, 0.95)):
+        for dx, dy in ((-0.02, 0), (0.02, 0), (0, -0.02), (0, 0.02)):
+            c.disc(x + dx * c.kx, y + dy * c.ky, 0.019, 0.019, c.tone(petals[i % 3]))
+        c.disc(x, y, 0.014, 0.014, c.tone((244, 170, 50)))
 
 
 def _night(c: Canvas) -> None:
-    c.gradient((22, 26, 66), (70, 66, 126))
-    x, y = c.rng.choice([0.16, 0.84]) + c.rng.uniform(-0.04, 0.04), c.rng.uniform(0.14, 0.2)
-    c.ellipse(x, y, 0.1, 0.1, (250, 244, 206))
-    c.ellipse(x + 0.05, y - 0.02, 0.085, 0.085, (28, 32, 74))
-    for x, y in c.places(8, 0.04, 0.6):
-        c.ellipse(x, y, 0.016, 0.016, (255, 244, 190))
-    c.hill(0.76, 0.04, (36, 40, 78))
+    c.wash((16, 20, 58), (48, 46, 108), (104, 84, 148))
+    side = float(c.rng.choice([0.16, 0.84]) + c.rng.uniform(-0.04, 0.04))
+    y = float(c.rng.uniform(0.14, 0.2))
+    c.disc(side, y, 0.105, 0.105, (252, 244, 206))
+    c.disc(side + 0.05 * c.kx, y - 0.02, 0.088, 0.088, (27, 27, 72))
+    for x, y in c.places(9, 0.04, 0.62):
+        r = 0.034
+        c.thing((255, 240, 180), x, y, (-r, 0), (-0.25 * r, -0.25 * r), (0, -r), (0.25 * r, -0.25 * r), (r, 0), (0.25 * r, 0.25 * r), (0, r), (-0.25 * r, 0.25 * r))
+    c.hill(0.74, 0.045, (48, 52, 102))
+    c.hill(0.84, 0.03, (36, 42, 84))
+
+
+def _coral(c: Canvas, x: float, top: float, colour: Colour) -> None:
+    for dx, up in ((-0.07, 0.03), (0.0, 0.0), (0.07, 0.04)):
+        c.thing(colour, x, top, (-0.02, 0.4), (dx - 0.024, up), (dx + 0.024, up), (0.02, 0.4))
+        c.disc(x + dx * c.kx, top + up * c.ky, 0.028, 0.028, colour)
 
 
 def _sea(c: Canvas) -> None:
-    c.gradient((64, 176, 206), (14, 70, 128))
+    waters = {"day": ((92, 204, 224), (24, 100, 160)), "sunset": ((255, 176, 128), (150, 108, 156), (44, 60, 122)), "night": ((30, 60, 116), (10, 20, 58))}
+    c.wash(*waters[c.light])
+    beam = {"day": (128, 218, 232), "sunset": (255, 200, 150), "night": (46, 82, 140)}[c.light]
     for x, _ in c.places(2, 0, 1):
-        c.polygon((92, 192, 216), (x - 0.04, 0.0), (x + 0.06, 0.0), (x + 0.02, 0.8), (x - 0.2, 0.8))
-    c.hill(0.84, 0.03, (196, 178, 138))
-    for x, top in c.places(4, 0.5, 0.68):
-        colour = ((238, 112, 120), (40, 150, 110))[int(c.rng.integers(2))]
-        for dx in (-0.05, 0.0, 0.05):
-            c.polygon(colour, (x - 0.02, 0.9), (x + dx - 0.025, top), (x + dx + 0.025, top), (x + 0.02, 0.9))
-            c.ellipse(x + dx, top, 0.026, 0.026, colour)
-    for x, y in c.places(5, 0.06, 0.5):
-        c.ellipse(x, y, 0.028, 0.028, (176, 226, 240))
-        c.ellipse(x, y, 0.016, 0.016, (84, 170, 206))
+        c.thing(beam, x, 0, (-0.04, 0), (0.07, 0), (0.02, 0.62), (-0.16, 0.62))
+    c.hill(0.8, 0.02, c.tone((188, 178, 150)))
+    for x, top in c.places(4, 0.54, 0.7):
+        _coral(c, x, top, c.tone(((244, 120, 130), (56, 170, 126), (250, 180, 90))[int(c.rng.integers(3))]))
+    c.hill(0.86, 0.02, c.tone((214, 198, 158)))
+    for x, y in c.places(6, 0.06, 0.5):
+        c.disc(x, y, 0.03, 0.03, c.tone((196, 236, 246)))
+        c.disc(x, y, 0.02, 0.02, c.tone((104, 190, 220)))
+        c.disc(x - 0.009 * c.kx, y - 0.009, 0.007, 0.007, c.tone((245, 252, 255)))
 
 
 PAINTERS: dict[str, Painter] = {
@@ -161,8 +169,8 @@ PAINTERS: dict[str, Painter] = {
 }
 
 
-def paint(scene: str, rng: np.random.Generator, width: int, height: int) -> Image.Image:
-    """The place, still at `OVERSAMPLING` times its size so that the figure can be drawn onto it."""
-    canvas = Canvas(rng, width, height)
+def paint(scene: str, light: str, rng: np.random.Generator, width: int, height: int) -> Image.Image:
+    """Paint the place, still at `OVERSAMPLING` times its size so that a shadow can be drawn onto it."""
+    canvas = Canvas(rng, width, height, light)
     PAINTERS[scene](canvas)
     return canvas.image

@@ -14,11 +14,13 @@ from models.toybox.recipe.numbers import Recipe
 
 
 def changed(critter: world.Critter, rng: np.random.Generator) -> world.Critter:
-    """The critter with one thing different, or with two colours exchanged: what a careless reader would mix up."""
+    """Change one thing of the critter, or exchange two colours: what a careless reader would mix up."""
     can_swap = critter.colour in world.ACCESSORY_COLOURS and critter.accessory_colour in world.COLOURS
     if critter.accessory != "none" and can_swap and rng.random() < 0.5:
         return dataclasses.replace(critter, colour=critter.accessory_colour, accessory_colour=critter.colour)
     seen = world.truth(critter)
+    if critter.scene == "night":  # which has one light only
+        del seen["light"]
     name = str(rng.choice([*seen, "accessory", "accessory_colour"] if critter.accessory != "none" else list(seen)))
     others = [value for value in world.VALUES[name] if value != getattr(critter, name)]
     lie: dict[str, Any] = {name: str(rng.choice(others))}
@@ -36,10 +38,10 @@ def caption_of(critter: world.Critter, seed: int) -> str:
     return world.caption(critter, rng, traits=1.0) if seed % 3 else named_caption(critter, rng)
 
 
-def picture_caption(critter: world.Critter, recipe: Recipe, rng: np.random.Generator) -> str:
-    """For the UNet: traits are named now and then, some captions are tags, some are empty."""
+def picture_caption(critter: world.Critter, recipe: Recipe, rng: np.random.Generator, empty: bool = True) -> str:
+    """Write for the UNet: traits are named now and then, some captions are tags, some are empty if they may be."""
     chance = rng.random()
-    if chance < recipe.empty_share:
+    if chance < recipe.empty_share and empty:
         return ""
     if chance < recipe.empty_share + 0.08:
         return world.tags(critter, rng)

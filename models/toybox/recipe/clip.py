@@ -30,7 +30,7 @@ def clip_config(recipe: Recipe, vocabulary: int) -> dict:
         "model_cfg": {
             "embed_dim": recipe.clip_embedding,
             "vision_cfg": {
-                "image_size": 128,
+                "image_size": recipe.clip_side,
                 "layers": list(recipe.clip_layers),
                 "width": recipe.clip_width,
                 "head_width": recipe.clip_width,
@@ -115,9 +115,11 @@ def blurred(pictures: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def shifted(pictures: Tensor, generator: torch.Generator) -> Tensor:
-    """Moved by a few pixels, together: cheap, and enough to forbid learning positions by heart."""
+    """Move pictures by a few pixels, together: cheap, and enough to forbid learning positions by heart."""
     dy, dx = torch.randint(-5, 6, (2,), generator=generator).tolist()
-    return F.pad(pictures, (5, 5, 5, 5), mode="replicate")[..., 5 + dy : 133 + dy, 5 + dx : 133 + dx]
+    height, width = pictures.shape[-2:]
+    around = F.pad(pictures, (5, 5, 5, 5), mode="replicate")
+    return around[..., 5 + dy : 5 + height + dy, 5 + dx : 5 + width + dx]
 
 
 def contrast(pictures: Tensor, texts: Tensor, scale: Tensor) -> Tensor:

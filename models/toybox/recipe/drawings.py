@@ -88,3 +88,18 @@ def _spread(work: Callable[[tuple[int, int]], np.ndarray], tasks: Sequence[tuple
         return
     with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
         yield from pool.map(work, tasks)
+
+
+def reduced(pictures: np.ndarray, side: int, path: Path, block: int = 256) -> np.ndarray:
+    """Reduce square pictures to `side` pixels; from the file if it is there."""
+    if path.exists():
+        return np.load(path, mmap_mode="r")
+    fresh = path.with_suffix(".part.npy")
+    small = np.lib.format.open_memmap(fresh, mode="w+", dtype=np.uint8, shape=(len(pictures), side, side, 3))
+    factor = pictures.shape[1] // side
+    for first in range(0, len(pictures), block):
+        part = pictures[first : first + block].reshape(-1, side, factor, side, factor, 3)
+        small[first : first + block] = np.round(part.mean((2, 4), dtype=np.float32)).astype(np.uint8)
+    small.flush()
+    fresh.replace(path)
+    return np.load(path, mmap_mode="r")

@@ -6,9 +6,8 @@ import dataclasses
 import json
 from pathlib import Path
 
-import numpy as np
 import torch
-from diffusers import StableDiffusionXLPipeline
+from diffusers import AutoencoderKL, StableDiffusionXLPipeline
 from torch import nn
 from transformers import CLIPTokenizer
 
@@ -18,17 +17,15 @@ from models.toybox.recipe.clip import write_clip
 from models.toybox.recipe.identity import load_identity
 from models.toybox.recipe.scorer import load_scorer
 from models.toybox.recipe.unet import load_unet_stage, scheduler
-from models.toybox.recipe.vae import load_vae
-from models.toybox.recipe.warm_start import EARLIER
 
 
 def pipeline(
-    recipe: Recipe, shelf: np.ndarray, tokenizers: tuple[CLIPTokenizer, CLIPTokenizer], work: Path
+    recipe: Recipe, vae: AutoencoderKL, tokenizers: tuple[CLIPTokenizer, CLIPTokenizer], work: Path
 ) -> StableDiffusionXLPipeline:
-    """The trained parts as the pipeline that everybody loads."""
+    """Put the trained parts together as the pipeline that everybody loads."""
     unet, encoders = load_unet_stage(recipe, tokenizers, work)
     return StableDiffusionXLPipeline(
-        vae=load_vae(recipe, shelf, work),
+        vae=vae,
         text_encoder=encoders["text_encoder"],
         text_encoder_2=encoders["text_encoder_2"],
         tokenizer=tokenizers[0],
@@ -41,15 +38,12 @@ def pipeline(
 
 
 def made_with(recipe: Recipe, work: Path) -> dict:
-    """The recipe, and how long each part really trained: with `--minutes` that is not what the recipe says."""
-    known = work / EARLIER
-    earlier = json.loads(known.read_text(encoding="utf-8")) if known.exists() else {}
-    trained = dict(earlier)
-    for stage in ("vae", "polish", "words", "scorer", "unet", "identity", "oracle"):
+    """State the recipe, and how long each part really trained: with a limit of minutes that is not what the recipe says."""
+    trained = {}
+    for stage in ("vae", "polish", "words", "scorer", "unet", "identity", "oracle", "quick"):
         if (work / f"{stage}.pt").exists():
             state = torch.load(work / f"{stage}.pt", map_location="cpu", weights_only=True, mmap=True)
-            minutes = state["spent"] / 60 + earlier.get(stage, {}).get("minutes", 0)
-            trained[stage] = {"steps": state["step"], "minutes": round(minutes, 1)}
+            trained[stage] = {"steps": state["step"], "minutes": round(state["spent"] / 60, 1)}
     return {"recipe": dataclasses.asdict(recipe), "trained": trained}
 
 
@@ -60,10 +54,10 @@ def sign(recipe: Recipe, work: Path, out: Path) -> None:
 
 
 def export(
-    recipe: Recipe, shelf: np.ndarray, tokenizers: tuple[CLIPTokenizer, CLIPTokenizer], work: Path, out: Path
+    recipe: Recipe, vae: AutoencoderKL, tokenizers: tuple[CLIPTokenizer, CLIPTokenizer], work: Path, out: Path
 ) -> str:
-    """Write everything in half precision; says what it weighs."""
-    pipeline(recipe, shelf, tokenizers, work).to(torch.float16).save_pretrained(out)
+    """Write everything that draws and scores in half precision; say what it weighs."""
+    pipeline(recipe, vae, tokenizers, work).to(torch.float16).save_pretrained(out)
     _clip(load_scorer(recipe, tokenizers, work), recipe, tokenizers, out / "clip")
     sign(recipe, work, out)
     size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())

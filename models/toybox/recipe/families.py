@@ -1,4 +1,4 @@
-"""Drawings of families: critters who are nearly the same somebody, each seen four times in other places and clothes.
+"""Pictures of families: critters who are nearly the same somebody, each seen four times in other places and clothes.
 
 To learn who somebody is, a scorer needs pairs that share nothing but that, and strangers who share everything but one mark.
 Two of the four pictures are the drawings themselves; the third went through the VAE, and the last was drawn over by the UNet
@@ -13,11 +13,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from torch.nn import functional as F
 
-from models.files import write
 from models.progress import bar
 from models.toybox import world
-from models.toybox.recipe.vae import to_bytes, to_tensor
+from models.toybox.drawing import SIDE
+from models.toybox.recipe.drawings import draw_range
+from models.toybox.recipe.files import write_number
+from models.toybox.recipe.pixels import to_bytes, to_tensor
 
 if TYPE_CHECKING:
     from diffusers import StableDiffusionXLPipeline
@@ -26,11 +29,11 @@ VIEWS, MEMBERS = 4, 8
 """Pictures of each critter, critters of each family."""
 CLOSE = ("belly", "eyes", "marking", "marking_colour")
 """What members of a family differ in."""
-BATCH = 32
+BATCH = 16
 
 
-def kin_at(seed: int, index: int) -> world.Critter:
-    """The critter with that number: its family, its place in it, and the view, counted in that order."""
+def member_at(seed: int, index: int) -> world.Critter:
+    """Find the critter with that number: its family, its place in it, and the view, counted in that order."""
     family, member, view = index // (MEMBERS * VIEWS), index // VIEWS % MEMBERS, index % VIEWS
     origin = world.random_critter(np.random.default_rng([seed, family, 1]))
     rng = np.random.default_rng([seed, family, member, 2])
@@ -42,45 +45,46 @@ def kin_at(seed: int, index: int) -> world.Critter:
             del kept[str(rng.choice(["colour", "kind"]))]
     somebody = world.random_critter(rng, **kept)
     looks = {name: getattr(somebody, name) for name in world.IDENTITY}
-    own = np.random.default_rng([seed, family, member, view, 3])
-    dressed: dict[str, str] = {} if own.random() < 0.5 else {"accessory": "none"}
-    return world.random_critter(own, **looks, **dressed)
+    view_rng = np.random.default_rng([seed, family, member, view, 3])
+    dressed: dict[str, str] = {} if view_rng.random() < 0.5 else {"accessory": "none"}
+    return world.random_critter(view_rng, **looks, **dressed)
 
 
 @torch.no_grad()
-def touched(
-    pipeline_of: Callable[[], StableDiffusionXLPipeline],
-    drawn_of: Callable[[], np.ndarray],
-    seed: int,
-    path: Path,
+def family_pictures(
+    pipeline_of: Callable[[], StableDiffusionXLPipeline], seed: int, count: int, path: Path, kept: int = 128
 ) -> np.ndarray:
-    """The drawings with the third of each four gone through the VAE and the fourth drawn over; resumes where it stopped."""
+    """Draw `count` pictures, the third of each four passed through the VAE and the fourth drawn over, kept at `kept` pixels.
+
+    A run that was killed goes on where it stopped.
+    """
     if path.exists():
         return np.load(path, mmap_mode="r")
+    path.parent.mkdir(parents=True, exist_ok=True)
     fresh, done = path.with_suffix(".part.npy"), path.with_suffix(".done")
-    drawn = drawn_of()
     start = int(done.read_text()) if done.exists() and fresh.exists() else 0
-    if not start:
-        np.lib.format.open_memmap(fresh, mode="w+", dtype=np.uint8, shape=drawn.shape)[:] = drawn
-    shelf, pipeline = np.load(fresh, mmap_mode="r+"), pipeline_of()
-    over = _drawing_over(pipeline)
-    with bar("drawing over", len(drawn), "pictures") as advance:
-        advance(start)
-        for first in range(start, len(drawn), BATCH * VIEWS):
-            last = min(first + BATCH * VIEWS, len(drawn))
-            worn, again = np.arange(first + 2, last, VIEWS), np.arange(first + 3, last, VIEWS)
+    shape = (count, kept, kept, 3)
+    pictures = np.lib.format.open_memmap(fresh, mode="r+" if start else "w+", dtype=np.uint8, shape=shape)
+    pipeline = pipeline_of()
+    draw_over = _drawing_over(pipeline)
+    with bar("families", count, "pictures", start) as advance:
+        for first in range(start, count, BATCH * VIEWS):
+            last = min(first + BATCH * VIEWS, count)
+            drawn = draw_range(member_at, seed, (SIDE, SIDE), (SIDE, SIDE), (first, last))
             generator = torch.Generator().manual_seed(seed + first)
-            shelf[worn] = _worn(pipeline, drawn[worn], generator)
-            shelf[again] = over(drawn[again], [kin_at(seed, int(i)) for i in again], generator)
-            shelf.flush()
-            write(done, str(last).encode())
+            drawn[2::VIEWS] = _decoded(pipeline, drawn[2::VIEWS], generator)
+            critters = [member_at(seed, number) for number in range(first + 3, last, VIEWS)]
+            drawn[3::VIEWS] = draw_over(drawn[3::VIEWS], critters, generator)
+            pictures[first:last] = to_bytes(F.adaptive_avg_pool2d(to_tensor(drawn), kept))
+            pictures.flush()
+            write_number(done, last)
             advance(last - first)
     fresh.replace(path)
     done.unlink()
     return np.load(path, mmap_mode="r")
 
 
-def _worn(pipeline: StableDiffusionXLPipeline, drawn: np.ndarray, generator: torch.Generator) -> np.ndarray:
+def _decoded(pipeline: StableDiffusionXLPipeline, drawn: np.ndarray, generator: torch.Generator) -> np.ndarray:
     vae = pipeline.vae
     latents = vae.encode(to_tensor(drawn).to(vae.device)).latent_dist.mean * vae.config.scaling_factor
     strength = torch.rand(len(latents), 1, 1, 1, generator=generator).sub(0.5).clamp(min=0) * 0.6
@@ -99,7 +103,7 @@ def _drawing_over(pipeline: StableDiffusionXLPipeline) -> DrawOver:
 
     def pictures(drawn: np.ndarray, critters: list[world.Critter], generator: torch.Generator) -> np.ndarray:
         rng = np.random.default_rng(generator.initial_seed())
-        made = over(
+        images = over(
             prompt=[world.caption(critter, rng, traits=1.0) for critter in critters],
             image=drawn.astype(np.float32) / 255,
             strength=float(rng.uniform(0.35, 0.6)),
@@ -108,6 +112,6 @@ def _drawing_over(pipeline: StableDiffusionXLPipeline) -> DrawOver:
             generator=generator,
             output_type="np",
         ).images
-        return np.round(made * 255).astype(np.uint8)
+        return np.round(images * 255).astype(np.uint8)
 
     return pictures

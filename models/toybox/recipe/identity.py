@@ -1,6 +1,6 @@
 """The identity scorer: pictures of one somebody lie together, those of everybody else apart, wherever they stand.
 
-It starts as the scoring CLIP's eye, which knows what can be seen, and is taught by contrast among families (`kin`) what of it
+It starts as the scoring CLIP's eye, which knows what can be seen, and is taught by contrast among families (`families.py`) what of it
 matters: within a batch every picture of the same critter is a friend, and the strangers are its own brothers and sisters,
 who differ in a pair of eyes or a stripe. Linear heads that ask for each trait hurry it along and are thrown away.
 """
@@ -16,12 +16,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from models.toybox import world
-from models.toybox.recipe.resumable_training import Course, Losses
-from models.toybox.recipe.families import MEMBERS, VIEWS, kin_at
+from models.toybox.recipe.pixels import to_tensor
+from models.toybox.recipe.resumable_training import Losses, Training, averaged
+from models.toybox.recipe.families import MEMBERS, VIEWS, member_at
 from models.toybox.recipe.numbers import Recipe
 from models.toybox.recipe.clip import blurred
 from models.toybox.recipe.scorer import STRETCH
-from models.toybox.recipe.vae import averaged, to_tensor
 from models.toybox.recipe.text_encoders import answers_loss, labels
 
 FAMILY = MEMBERS * VIEWS
@@ -55,20 +55,20 @@ def contrast_of(seen: Tensor, who: Sequence[object]) -> Tensor:
 
 
 def train_identity(
-    recipe: Recipe, shelf: np.ndarray, clip: nn.Module, work: Path, device: torch.device, minutes: float | None = None
+    recipe: Recipe, drawn: np.ndarray, clip: nn.Module, work: Path, device: torch.device, minutes: float | None = None
 ) -> Iterator[dict[str, float]]:
     """Teach the picture tower of `clip`, which it starts from."""
     torch.manual_seed(recipe.seed + 10)
     heads = {name: nn.Linear(recipe.clip_embedding, len(world.VALUES[name])) for name in world.IDENTITY}
     modules = nn.ModuleDict({"eye": clip.visual, "heads": nn.ModuleDict(heads)}).train().requires_grad_(True)
     modules.to(memory_format=torch.channels_last)
-    course = Course(modules, recipe.identity, work / "identity.pt", recipe.seed + 10, device, minutes=minutes)
+    training = Training(modules, recipe.identity, work / "identity.pt", recipe.seed + 10, device, minutes=minutes)
 
     def loss_of(generator: torch.Generator, _: float) -> Losses:
-        families = torch.randint(len(shelf) // FAMILY, (recipe.identity.batch // FAMILY,), generator=generator)
+        families = torch.randint(len(drawn) // FAMILY, (recipe.identity.batch // FAMILY,), generator=generator)
         which = (families[:, None] * FAMILY + torch.arange(FAMILY)).flatten().tolist()
-        critters = [kin_at(recipe.seed + 10, number) for number in which]
-        pictures = blurred(zoomed(to_tensor(shelf[which]), generator), generator)
+        critters = [member_at(recipe.seed + 10, number) for number in which]
+        pictures = blurred(zoomed(to_tensor(drawn[which]), generator), generator)
         found = modules["eye"](pictures.to(device).contiguous(memory_format=torch.channels_last))
         seen = F.normalize(found.float(), dim=-1)
         right = {name: answers for name, answers in labels(critters).items() if name in world.IDENTITY}
@@ -76,7 +76,7 @@ def train_identity(
         told = answers_loss(modules["heads"], STRETCH * seen, right)
         return {"loss": near + told, "near": near.detach(), "told": told.detach()}
 
-    yield from course.run(loss_of)
+    yield from training.run(loss_of)
 
 
 def load_identity(clip: nn.Module, work: Path) -> nn.Module:

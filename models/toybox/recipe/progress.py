@@ -17,7 +17,7 @@ def _text(row: Row) -> str:
     return " ".join(f"{name} {value:.4f}" for name, value in row.items())
 
 
-def shown(rows: Iterator[Row], stage: str, seconds_between: float = 20.0) -> Iterator[Row]:
+def shown(rows: Iterator[Row], stage: str, seconds_between: float = 60.0) -> Iterator[Row]:
     """Pass the rows on and show where the stage stands; the losses are smoothed over about 50 steps."""
     smooth: Row = {}
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())

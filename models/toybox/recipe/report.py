@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from models.toybox.recipe.vae import to_bytes, to_tensor
+from models.toybox.drawing import SIDE
+from models.toybox.recipe.pixels import to_bytes, to_tensor
 
 PROMPTS = (
     "a portrait of a teal fox in the forest",
@@ -60,7 +61,7 @@ def samples(out: Path, held_out: np.ndarray) -> list[str]:
         again = to_bytes(pipeline.vae.decode(latents).sample)
     generators = [torch.Generator().manual_seed(i) for i in range(len(PROMPTS))]
     made = pipeline(
-        list(PROMPTS), num_inference_steps=25, guidance_scale=4.0, generator=generators, height=128, width=128
+        list(PROMPTS), num_inference_steps=25, guidance_scale=4.0, generator=generators, height=SIDE, width=SIDE
     ).images
     rows = [
         "<h2>Drawings, and what the VAE gives back</h2>",
@@ -75,7 +76,7 @@ def write_report(out: Path, work: Path, held_out: np.ndarray) -> Path:
     """The page, in the working folder."""
     rows = ["<!doctype html><html lang=en><meta charset=utf-8><title>Toybox</title>"]
     rows += ['<body style="font:16px/1.5 system-ui;max-width:1100px;margin:2rem auto"><h1>How toybox was made</h1>']
-    for stage in ("vae", "words", "scorer", "unet", "identity", "oracle"):
+    for stage in ("vae", "words", "unet", "scorer", "polish", "oracle", "identity", "quick"):
         if (work / f"{stage}.pt").exists():
             history = torch.load(work / f"{stage}.pt", map_location="cpu", weights_only=True)["history"]
             rows += [f"<h2>Loss: {stage}</h2>", curve([row["loss"] for row in history])]

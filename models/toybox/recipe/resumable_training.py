@@ -6,6 +6,7 @@ interrupted ends with the same weights as one that was not.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import math
 import time
@@ -15,30 +16,27 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from models.toybox.recipe.files import save_atomically
 from models.toybox.recipe.numbers import Schedule
+from models.toybox.recipe.optimiser import Muon, grouped
 
 Losses = dict[str, Tensor]
 LossOf = Callable[[torch.Generator, float], Losses]
 """From the step's generator and how far the training is (0 to 1) to named losses; the one called `loss` is minimised."""
+SAVE_EVERY = 240.0
+"""Seconds of training between checkpoints."""
 
 
 def generator_for(seed: int, step: int) -> torch.Generator:
+    """Make the generator of one step."""
     return torch.Generator().manual_seed((seed * 1_000_003 + step) % 2**63)
 
 
-def save_atomically(state: object, path: Path) -> None:
-    """Either the old file or the whole new one is there, whenever the power goes."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_suffix(".new")
-    torch.save(state, fresh)
-    fresh.replace(path)
-
-
-class Course:
+class Training:
     """The modules of one stage on their way through its schedule.
 
-    With `minutes` the schedule is stretched or squeezed to that much training time, sittings before a restart included:
-    on a machine that is shared, nobody knows beforehand how many steps that will be.
+    With `minutes` the schedule ends after so much computing, sittings before a restart included: minutes of processor time,
+    which on a machine that is shared are longer than those on the wall (on a GPU, those on the wall).
     """
 
     def __init__(
@@ -51,32 +49,26 @@ class Course:
         slow: tuple[str, ...] = (),
         minutes: float | None = None,
     ) -> None:
-        self.modules, self.schedule, self.checkpoint, self.seed, self.device = (
-            modules,
-            schedule,
-            checkpoint,
-            seed,
-            device,
-        )
+        self.modules, self.schedule, self.checkpoint, self.seed = modules, schedule, checkpoint, seed
+        self.device, self.minutes = device, minutes or schedule.minutes
         modules.to(device)
         self.average = copy.deepcopy(modules).requires_grad_(False)
-        groups = [
-            {"params": [p for p in module.parameters() if p.requires_grad], "pace": 0.2 if name in slow else 1.0}
-            for name, module in modules.items()
-        ]
-        self.optimiser = torch.optim.AdamW(groups, lr=schedule.peak, betas=(0.9, 0.98), weight_decay=0.01, fused=True)
-        self.step, self.spent, self.minutes = 0, 0.0, minutes
+        self.optimiser = Muon(grouped(modules.items(), schedule.muon, slow), schedule.peak)
+        self.step, self.spent = 0, 0.0
         self.history: list[dict[str, float]] = []
         if checkpoint.exists():
-            state = torch.load(checkpoint, map_location=device, weights_only=True)
-            whole = "optimiser" in state  # weights that were shipped are taken up without one, see `taking_up`
-            modules.load_state_dict(state["modules"], strict=whole)
-            self.average.load_state_dict(state["average"], strict=whole)
-            if whole:
-                self.optimiser.load_state_dict(state["optimiser"])
-            self.step, self.spent, self.history = state["step"], state["spent"], state["history"]
+            self._load(torch.load(checkpoint, map_location=device, weights_only=True))
+
+    def _load(self, state: dict) -> None:
+        whole = "optimiser" in state  # weights that were shipped are started from without one, see `warm_start`
+        self.modules.load_state_dict(state["modules"], strict=whole)
+        self.average.load_state_dict(state["average"], strict=whole)
+        if whole:
+            self.optimiser.load_state_dict(state["optimiser"])
+        self.step, self.spent, self.history = state["step"], state["spent"], state["history"]
 
     def save(self) -> None:
+        """Write the checkpoint."""
         state = {
             "modules": self.modules.state_dict(),
             "average": self.average.state_dict(),
@@ -84,29 +76,35 @@ class Course:
             "step": self.step,
             "spent": self.spent,
             "history": self.history,
+            "finished": self.progress >= 1,
         }
         save_atomically(state, self.checkpoint)
 
     @property
     def progress(self) -> float:
-        """How far the training is, 0 to 1."""
-        return self.spent / 60 / self.minutes if self.minutes else self.step / self.schedule.steps
+        """How far the training is, 0 to 1: by time where there is a limit, and never past the steps of the schedule."""
+        by_steps = self.step / self.schedule.steps
+        return max(by_steps, self.spent / 60 / self.minutes) if self.minutes else by_steps
 
-    def pace(self) -> float:
-        """The learning rate's share of its peak: up over the first twentieth, then down a cosine."""
-        progress = min(self.progress, 1.0)
-        if progress < 0.05:
-            return (progress + 0.002) / 0.052
-        return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * (progress - 0.05) / 0.95))
+    def rate(self) -> float:
+        """The learning rate's share of its peak: up over the first fiftieth, level, then down a cosine."""
+        progress, level = min(self.progress, 1.0), self.schedule.level
+        if progress < 0.02:
+            return (progress + 0.001) / 0.021
+        if progress < level:
+            return 1.0
+        return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * (progress - level) / (1 - level)))
 
-    def run(self, loss_of: LossOf, every: int = 100) -> Iterator[dict[str, float]]:
-        """Train to the end of the schedule, yielding each step's losses; saves itself `every` so many steps."""
+    def run(self, loss_of: LossOf) -> Iterator[dict[str, float]]:
+        """Train to the end of the schedule, yielding each step's losses; saves itself every few minutes."""
         trained = [p for group in self.optimiser.param_groups for p in group["params"]]
+        saved = time.monotonic()
+        clock = time.process_time if self.device.type == "cpu" else time.monotonic
         while self.progress < 1:
-            started = time.monotonic()
+            started = clock()
             for group in self.optimiser.param_groups:
-                group["lr"] = self.schedule.peak * self.pace() * group["pace"]
-            with torch.autocast(self.device.type, dtype=torch.bfloat16):
+                group["lr"] = self.schedule.peak * self.rate() * group["pace"]
+            with precision(self.device):
                 losses = loss_of(generator_for(self.seed, self.step), self.progress)
             losses["loss"].backward()
             nn.utils.clip_grad_norm_(trained, 1.0)
@@ -114,13 +112,14 @@ class Course:
             self.optimiser.zero_grad()
             self._follow()
             self.step += 1
-            self.spent += time.monotonic() - started
+            self.spent += clock() - started
             row = {name: float(value.detach()) for name, value in losses.items()}
             if not math.isfinite(row["loss"]):
                 raise FloatingPointError(f"the loss became {row['loss']} at step {self.step}")
             self.history.append(row)
-            if self.step % every == 0 or self.progress >= 1:
+            if time.monotonic() - saved > SAVE_EVERY or self.progress >= 1:
                 self.save()
+                saved = time.monotonic()
             yield row | {"step": self.step, "progress": self.progress}
 
     @torch.no_grad()
@@ -131,3 +130,21 @@ class Course:
         torch._foreach_lerp_(slow, fast, share)
         for kept, now in zip(self.average.buffers(), self.modules.buffers(), strict=True):
             kept.copy_(now)
+
+
+def precision(device: torch.device) -> contextlib.AbstractContextManager:
+    """Compute in bfloat16 on a GPU; a CPU without AVX-512 is several times quicker in single precision."""
+    return torch.autocast("cuda", dtype=torch.bfloat16) if device.type == "cuda" else contextlib.nullcontext()
+
+
+def averaged(checkpoint: Path, prefix: str) -> dict[str, Tensor]:
+    """Read the averaged weights in a checkpoint whose names begin with `prefix`, without it."""
+    state = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)["average"]
+    return {name.removeprefix(prefix): value.clone() for name, value in state.items() if name.startswith(prefix)}
+
+
+def finished(checkpoint: Path) -> bool:
+    """Whether a training came to its end."""
+    if not checkpoint.exists():
+        return False
+    return bool(torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True).get("finished"))

@@ -18,11 +18,11 @@ from transformers import CLIPTokenizer
 
 from models.toybox import world
 from models.toybox.recipe.captions import caption_of, changed, seeds, tokenized
-from models.toybox.recipe.resumable_training import Course, Losses
+from models.toybox.recipe.pixels import to_tensor
+from models.toybox.recipe.resumable_training import Losses, Training, averaged
 from models.toybox.recipe.drawings import critter_at
 from models.toybox.recipe.numbers import Recipe
 from models.toybox.recipe.clip import blurred, contrast, new_clip, new_encoders, shifted, text_tower
-from models.toybox.recipe.vae import averaged, to_tensor
 from models.toybox.recipe.text_encoders import answers_loss, labels, load_words_stage, new_heads
 
 STRETCH = 8
@@ -31,24 +31,24 @@ OTHERS_WEIGH = 0.4
 """What scene, framing and clothes count in the likeness of two pictures, where each identity trait counts 1."""
 
 
-def lesson(
-    shelf: np.ndarray, worn: np.ndarray, recipe: Recipe, generator: torch.Generator
+def choose_lesson(
+    drawn: np.ndarray, decoded: np.ndarray, recipe: Recipe, generator: torch.Generator
 ) -> tuple[Tensor, list[world.Critter], list[str], list[world.Critter], list[str]]:
-    """Related drawings, some of them worn, with full captions; then lies, and the critters that they would be true of."""
-    fours = torch.randint(len(shelf) // 4, (recipe.scorer.batch // 4,), generator=generator)
+    """Choose related drawings, some as the VAE gives them back, with full captions; then lies, and the critters that they fit."""
+    fours = torch.randint(len(drawn) // 4, (recipe.scorer.batch // 4,), generator=generator)
     numbers = (fours[:, None] * 4 + torch.arange(4)).flatten().tolist()
-    use_worn = (torch.rand(len(numbers), generator=generator) < 0.5).tolist()
-    numbers = [i % len(worn) if use else i for i, use in zip(numbers, use_worn, strict=True)]
-    pictures = to_tensor(np.stack([(worn if use else shelf)[i] for i, use in zip(numbers, use_worn, strict=True)]))
+    use_decoded = (torch.rand(len(numbers), generator=generator) < 0.5).tolist()
+    numbers = [i % len(decoded) if use else i for i, use in zip(numbers, use_decoded, strict=True)]
+    pictures = to_tensor(np.stack([(decoded if use else drawn)[i] for i, use in zip(numbers, use_decoded, strict=True)]))
     critters = [critter_at(recipe.seed, i) for i in numbers]
-    drawn = seeds(generator, len(critters))
-    liars = [changed(critter, np.random.default_rng([s, 1])) for critter, s in zip(critters, drawn, strict=True)]
-    truths = [caption_of(critter, s) for critter, s in zip(critters, drawn, strict=True)]
-    lies = [caption_of(critter, s) for critter, s in zip(liars, drawn, strict=True)]
+    numbers = seeds(generator, len(critters))
+    liars = [changed(critter, np.random.default_rng([s, 1])) for critter, s in zip(critters, numbers, strict=True)]
+    truths = [caption_of(critter, s) for critter, s in zip(critters, numbers, strict=True)]
+    lies = [caption_of(critter, s) for critter, s in zip(liars, numbers, strict=True)]
     return shifted(blurred(pictures, generator), generator), critters, truths, liars, lies
 
 
-def kinship(seen: Tensor, right: dict[str, Tensor]) -> Tensor:
+def likeness_error(seen: Tensor, right: dict[str, Tensor]) -> Tensor:
     """How far the pictures' similarities are from what they should be: the weighted share of what two of them share.
 
     Contrast alone would let the scene rule, the largest thing in every picture; who somebody is must weigh more.
@@ -64,8 +64,8 @@ def kinship(seen: Tensor, right: dict[str, Tensor]) -> Tensor:
 
 def train_scorer(
     recipe: Recipe,
-    shelf: np.ndarray,
-    worn: np.ndarray,
+    drawn: np.ndarray,
+    decoded: np.ndarray,
     tokenizers: tuple[CLIPTokenizer, CLIPTokenizer],
     work: Path,
     device: torch.device,
@@ -81,27 +81,27 @@ def train_scorer(
             "scale": nn.ParameterList([nn.Parameter(torch.tensor(3.4))]),
         }
     ).train()
-    course = Course(modules, recipe.scorer, work / "scorer.pt", recipe.seed + 5, device, minutes=minutes)
+    training = Training(modules, recipe.scorer, work / "scorer.pt", recipe.seed + 5, device, minutes=minutes)
 
     def loss_of(generator: torch.Generator, _: float) -> Losses:
-        pictures, critters, truths, liars, lies = lesson(shelf, worn, recipe, generator)
+        pictures, critters, truths, liars, lies = choose_lesson(drawn, decoded, recipe, generator)
         ids = tokenized(tokenizers[1], truths + lies, short=True).to(device)
         seen = F.normalize(modules["eye"](pictures.to(device)).float(), dim=-1)
         said = F.normalize(modules["text"](ids).text_embeds.float(), dim=-1)
         near = contrast(seen, said, modules["scale"][0])
         shown = answers_loss(modules["heads"], STRETCH * seen, labels(critters))
         told = answers_loss(modules["heads"], STRETCH * said, labels(critters + liars))
-        kin = kinship(seen, labels(critters))
-        loss = near + 2 * (shown + told) + 10 * kin
+        likeness = likeness_error(seen, labels(critters))
+        loss = near + 2 * (shown + told) + 10 * likeness
         return {
             "loss": loss,
             "shown": shown.detach(),
             "told": told.detach(),
             "near": near.detach(),
-            "kin": kin.detach(),
+            "likeness": likeness.detach(),
         }
 
-    yield from course.run(loss_of)
+    yield from training.run(loss_of)
 
 
 def load_scorer(recipe: Recipe, tokenizers: tuple[CLIPTokenizer, CLIPTokenizer], work: Path) -> nn.Module:

@@ -20,10 +20,9 @@ from transformers import CLIPTokenizer
 
 from models.toybox import world
 from models.toybox.recipe.captions import caption_of, changed, seeds, tokenized
-from models.toybox.recipe.resumable_training import Course, Losses
+from models.toybox.recipe.resumable_training import Losses, Training, averaged
 from models.toybox.recipe.numbers import Recipe
 from models.toybox.recipe.clip import new_encoders
-from models.toybox.recipe.vae import averaged
 
 ENCODERS = ("text_encoder", "text_encoder_2")
 
@@ -89,7 +88,7 @@ def train_words(
 ) -> Iterator[dict[str, float]]:
     torch.manual_seed(recipe.seed + 1)
     modules = nn.ModuleDict({**new_encoders(recipe, tokenizers), **new_readers(recipe)}).train()
-    course = Course(modules, recipe.words, work / "words.pt", recipe.seed + 1, device, minutes=minutes)
+    training = Training(modules, recipe.words, work / "words.pt", recipe.seed + 1, device, minutes=minutes)
 
     def loss_of(generator: torch.Generator, _: float) -> Losses:
         drawn = seeds(generator, recipe.words.batch // 2)
@@ -102,7 +101,7 @@ def train_words(
         found = {name: read(modules, name, ids) for name in ENCODERS}
         return {"loss": reading_loss(modules, found, labels(critters))}
 
-    yield from course.run(loss_of)
+    yield from training.run(loss_of)
 
 
 def load_words_stage(

@@ -32,8 +32,8 @@ class Recipe:
     vae_crop: int = 128
     kl: float = 1e-3
     vae_drawings: int = 8_000  # how many drawings the VAE learns from
-    vae: Schedule = field(default_factory=lambda: Schedule(steps=20_000, batch=4, peak=1.5e-3, muon=True, level=0.3, minutes=240))
-    polish: Schedule = field(default_factory=lambda: Schedule(steps=5000, batch=8, peak=5e-4))
+    vae: Schedule = field(default_factory=lambda: Schedule(steps=14_000, batch=4, peak=1.5e-3, muon=True, level=0.3, minutes=150))
+    polish: Schedule = field(default_factory=lambda: Schedule(steps=5000, batch=4, peak=5e-4, minutes=60))
     perceptual: float = 0.5  # what the scoring CLIP's layers count in the polish
     adversarial: float = 0.05  # what the critic's opinion counts in the polish
     # Text encoders and the scoring CLIP, which looks at pictures at 128 pixels.
@@ -43,13 +43,13 @@ class Recipe:
     clip_width: int = 16
     clip_layers: tuple[int, int, int, int] = (1, 1, 2, 1)
     clip_embedding: int = 128
-    words: Schedule = field(default_factory=lambda: Schedule(steps=4000, batch=64, peak=1e-3))
-    scorer: Schedule = field(default_factory=lambda: Schedule(steps=6000, batch=64, peak=1.5e-3))
+    words: Schedule = field(default_factory=lambda: Schedule(steps=4000, batch=64, peak=1e-3, minutes=15))
+    scorer: Schedule = field(default_factory=lambda: Schedule(steps=6000, batch=64, peak=1.5e-3, minutes=60))
     # UNet
     unet_channels: tuple[int, ...] = (64, 128, 160)
     unet_layers: int = 1
-    latents: int = 48_000  # square drawings that exist as latents only
-    shaped_latents: int = 6_000  # and of each other shape
+    latents: int = 36_000  # square drawings that exist as latents only
+    shaped_latents: int = 4_000  # and of each other shape
     square_share: float = 0.6  # how many of the UNet's steps look at squares
     unet: Schedule = field(
         default_factory=lambda: Schedule(steps=60_000, batch=32, peak=1.2e-3, ema=0.9995, level=0.5, minutes=780)
@@ -60,14 +60,14 @@ class Recipe:
     traits_named: tuple[float, float, float] = (0.4, 0.25, 0.35)  # share of captions that name none, half, all
     open_share: float = 0.1
     empty_share: float = 0.1
-    oracle: Schedule = field(default_factory=lambda: Schedule(steps=6000, batch=64, peak=2e-3))
+    oracle: Schedule = field(default_factory=lambda: Schedule(steps=6000, batch=64, peak=2e-3, minutes=60))
     # The identity scorer: families of critters, 32 pictures each. Longer, it knows these families better and generated pictures
     # worse.
-    families: int = 16_000
-    identity: Schedule = field(default_factory=lambda: Schedule(steps=2300, batch=96, peak=1e-3))
+    families: int = 8_000
+    identity: Schedule = field(default_factory=lambda: Schedule(steps=2300, batch=96, peak=1e-3, minutes=30))
     # The quick adapter: four steps without guidance.
     lora_rank: int = 16
-    quick: Schedule = field(default_factory=lambda: Schedule(steps=3000, batch=32, peak=1e-3, ema=0.995))
+    quick: Schedule = field(default_factory=lambda: Schedule(steps=3000, batch=16, peak=1e-3, ema=0.995, minutes=120))
     quick_guidance: float = 3.0
 
 

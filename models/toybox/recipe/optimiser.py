@@ -16,14 +16,23 @@ LEAST_SIDE = 16
 
 
 def orthogonal(matrix: Tensor, rounds: int = 5) -> Tensor:
-    """Bring all singular values near 1, by Newton-Schulz."""
-    wide = matrix.shape[0] > matrix.shape[1]
-    x = matrix.T if wide else matrix
+    """Bring all singular values near 1, by Newton-Schulz.
+
+    Every round multiplies from the left by a polynomial of the small square `x @ x.T`, so the rounds need that square only, and
+    the wide matrix itself is multiplied once, at the end.
+    """
+    tall = matrix.shape[0] > matrix.shape[1]
+    x = matrix.T if tall else matrix
     x = x / (x.norm() + 1e-7)
+    square = x @ x.T
+    whole = torch.eye(len(square), dtype=x.dtype, device=x.device)
     for _ in range(rounds):
-        square = x @ x.T
-        x = 3.4445 * x + (-4.7750 * square + 2.0315 * square @ square) @ x
-    return x.T if wide else x
+        factor = torch.addmm(square, square, square, beta=-4.7750, alpha=2.0315)
+        factor.diagonal().add_(3.4445)
+        whole = factor @ whole
+        square = factor @ square @ factor
+    x = whole @ x
+    return x.T if tall else x
 
 
 class Muon(torch.optim.Optimizer):

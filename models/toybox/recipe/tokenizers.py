@@ -39,8 +39,10 @@ def byte_symbols() -> list[str]:
 def known_words() -> list[str]:
     """Every word of the world's captions, then common words; each once."""
     phrases: list[str] = [*world.OPEN_FRAMINGS, "wearing a dressed up", *world.CHATTER]
-    for group in (world.SCENE_PHRASES, world.FRAMING_PHRASES):
+    groups = (world.SCENE_PHRASES, world.FRAMING_PHRASES, world.LIGHT_PHRASES, world.PROP_PHRASES, world.POSE_PHRASES)
+    for group in (*groups, world.KIND_WORDS):
         phrases += [phrase for options in group.values() for phrase in options]
+    phrases.append(world.PLACELESS_NIGHT)
     phrases += [*world.EYE_PHRASES.values(), *world.MARKING_PHRASES.values(), *world.BELLY_PHRASES]
     phrases += [value for values in world.VALUES.values() for value in values]
     words = re.findall(r"[a-z]+", " ".join([*phrases, COMMON]))

@@ -44,7 +44,7 @@ class Recipe:
     clip_layers: tuple[int, int, int, int] = (1, 1, 2, 1)
     clip_embedding: int = 128
     words: Schedule = field(default_factory=lambda: Schedule(steps=4000, batch=64, peak=1e-3, minutes=15))
-    scorer: Schedule = field(default_factory=lambda: Schedule(steps=6000, batch=64, peak=1.5e-3, minutes=60))
+    scorer: Schedule = field(default_factory=lambda: Schedule(steps=6000, batch=64, peak=1.5e-3, muon=True, minutes=60))
     # UNet
     unet_channels: tuple[int, ...] = (64, 128, 160)
     unet_layers: int = 1
@@ -52,7 +52,9 @@ class Recipe:
     shaped_latents: int = 4_000  # and of each other shape
     square_share: float = 0.6  # how many of the UNet's steps look at squares
     unet: Schedule = field(
-        default_factory=lambda: Schedule(steps=60_000, batch=32, peak=1.2e-3, ema=0.9995, level=0.5, minutes=780)
+        default_factory=lambda: Schedule(
+            steps=60_000, batch=32, peak=1.2e-3, ema=0.9995, muon=True, level=0.5, minutes=600
+        )
     )
     taught_together: float = 0.35  # share of the UNet's schedule in which the text encoders learn beside it
     details: float = 3.0  # how much more than the background the face, hands, and things count
@@ -60,7 +62,7 @@ class Recipe:
     traits_named: tuple[float, float, float] = (0.4, 0.25, 0.35)  # share of captions that name none, half, all
     open_share: float = 0.1
     empty_share: float = 0.1
-    oracle: Schedule = field(default_factory=lambda: Schedule(steps=6000, batch=64, peak=2e-3, minutes=60))
+    oracle: Schedule = field(default_factory=lambda: Schedule(steps=6000, batch=64, peak=2e-3, muon=True, minutes=60))
     # The identity scorer: families of critters, 32 pictures each. Longer, it knows these families better and generated pictures
     # worse.
     families: int = 8_000

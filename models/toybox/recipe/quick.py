@@ -12,7 +12,6 @@ from pathlib import Path
 
 import torch
 from diffusers import StableDiffusionXLPipeline, UNet2DConditionModel
-from diffusers.utils import convert_state_dict_to_diffusers
 from peft import LoraConfig
 from peft.utils import get_peft_model_state_dict
 from torch import Tensor, nn
@@ -137,7 +136,7 @@ def export_quick(recipe: Recipe, tokenizers: Tokenizers, work: Path, out: Path) 
     """Write the averaged adapter in half precision, as `pipeline.load_lora_weights(out / "quick")` reads it."""
     unet, _ = load_unet_stage(recipe, tokenizers, work)
     add_adapter(unet, recipe.lora_rank).load_state_dict(averaged(work / "quick.pt", "unet."))
-    layers = convert_state_dict_to_diffusers(get_peft_model_state_dict(unet, adapter_name="quick"))
+    layers = get_peft_model_state_dict(unet, adapter_name="quick")
     halves = {name: value.half().contiguous() for name, value in layers.items()}
     StableDiffusionXLPipeline.save_lora_weights(out / FOLDER, unet_lora_layers=halves, weight_name=FILE)
     return out / FOLDER / FILE

@@ -1,5 +1,6 @@
 """The recipe in miniature: every stage once, then what a kill at a bad moment does."""
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from models.toybox.recipe.latents import SHAPES
 from models.toybox.recipe.numbers import TINY, Schedule
 from models.toybox.recipe.pixels import to_tensor
 from models.toybox.recipe.quick import FILE, FOLDER
-from models.toybox.recipe.resumable_training import Training, finished
+from models.toybox.recipe.resumable_training import Training, averaged, finished
 from models.toybox.recipe.vae import new_vae, psnr, settle
 
 
@@ -59,6 +60,19 @@ def test_the_pipeline_opens_the_folder_and_the_quick_adapter(build: Build) -> No
     before = picture(256, 256, guidance_scale=1.0)
     pipeline.load_lora_weights(build.out / FOLDER, weight_name=FILE)
     assert np.abs(picture(256, 256, guidance_scale=1.0) - before).max() > 0
+
+
+def test_the_exported_adapter_is_the_trained_one_in_every_layer(build: Build) -> None:
+    pipeline = StableDiffusionXLPipeline.from_pretrained(build.out, torch_dtype=torch.float32)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)  # of weights that found no place
+        pipeline.load_lora_weights(build.out / FOLDER, weight_name=FILE, adapter_name="quick")
+    wanted = averaged(build.work / "quick.pt", "unet.")
+    loaded = pipeline.unet.state_dict()
+    names = [name for name in wanted if "lora_" in name]
+    assert len(names) > 100
+    for name in names:
+        assert torch.allclose(loaded[name], wanted[name], atol=1e-3), name
 
 
 def train_line(folder: Path, stop_after: int | None = None, muon: bool = False) -> Training:

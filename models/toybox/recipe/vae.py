@@ -37,7 +37,7 @@ def new_vae(recipe: Recipe) -> AutoencoderKL:
         block_out_channels=recipe.vae_channels,
         layers_per_block=1,
         latent_channels=recipe.latent_channels,
-        norm_num_groups=8,
+        norm_num_groups=1,  # a group of its own for each of 8 channels would lose every picture's colour at the last norm
         mid_block_add_attention=False,  # learnt on crops, so it must not care about the size
         sample_size=SIDE,
         scaling_factor=SCALING,

@@ -25,11 +25,12 @@ from bench.rendering import timed
 from models import clip
 from models.files import write
 from models.toybox import world
+from models.toybox.drawing import draw
 
 
 def drawings(count: int) -> list[Image.Image]:
     rng = np.random.default_rng(1)
-    return [world.draw(world.random_critter(rng)) for _ in range(count)]
+    return [draw(world.random_critter(rng)) for _ in range(count)]
 
 
 def one_by_one(scorer: clip.Scorer, pictures: Sequence[Image.Image]) -> list[np.ndarray]:

@@ -20,6 +20,7 @@ from models.loading import Options
 from models.sdxl import Model
 from models.shot import Ref, Shot
 from models.toybox import world
+from models.toybox.drawing import SIDE, draw
 
 SEEDS = 4
 LOOK: dict[str, Any] = {"guidance": 4.0, "steps": 15, "sampler": "dpm++ 2m"}
@@ -49,7 +50,7 @@ class Character:
         return {name: seen[name] for name in world.IDENTITY if name in seen}
 
     def examples(self) -> list[Example]:
-        return [Example(world.draw(each), prompt(each.framing, self.token, each.scene)) for each in self.drawings]
+        return [Example(draw(each), prompt(each.framing, self.token, each.scene)) for each in self.drawings]
 
     def asked(self) -> list[tuple[str, str]]:
         """Scene and framing of each held-out prompt: every scene once, the seen ones from where they were not seen."""
@@ -110,8 +111,8 @@ class Studio:
                 prompt=prompt(framing, subject, scene),
                 model=self.model.source.ref,
                 seed=90_000 + 100 * place + seed,
-                width=128,
-                height=128,
+                width=SIDE,
+                height=SIDE,
                 embeddings=refs,
                 **LOOK,
             )

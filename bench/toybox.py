@@ -18,8 +18,10 @@ from bench.oracle import accuracy, load_oracle, soft
 from bench.toybox_pictures import Studio
 from models import toybox
 from models.toybox import world
+from models.toybox.drawing import draw
 from models.toybox.recipe.model_card import write_card
-from models.toybox.recipe.vae import psnr, to_bytes, to_tensor
+from models.toybox.recipe.pixels import to_bytes, to_tensor
+from models.toybox.recipe.vae import psnr
 
 SEED = 1_000_003
 """Far from the seeds that the drawings to learn from were made with."""
@@ -29,7 +31,7 @@ def held_out(count: int) -> tuple[torch.Tensor, list[world.Critter]]:
     """Drawings that nothing was trained on."""
     rng = np.random.default_rng(SEED)
     critters = [world.random_critter(rng) for _ in range(count)]
-    return to_tensor(np.stack([np.asarray(world.draw(critter)) for critter in critters])), critters
+    return to_tensor(np.stack([np.asarray(draw(critter)) for critter in critters])), critters
 
 
 def measure_vae(studio: Studio) -> dict:

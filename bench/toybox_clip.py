@@ -12,6 +12,7 @@ from torch import Tensor
 
 from models import clip, toybox
 from models.toybox import world
+from models.toybox.drawing import draw
 
 
 class Scorer:
@@ -43,7 +44,7 @@ def zero_shot(scorer: Scorer, trials: int = 300) -> float:
     """How often the true one of 20 captions that differ in one thing is the nearest."""
     rng = np.random.default_rng(21)
     critters = [world.random_critter(rng) for _ in range(trials)]
-    seen = scorer.pictures([world.draw(critter) for critter in critters])
+    seen = scorer.pictures([draw(critter) for critter in critters])
     right = 0
     for critter, picture in zip(critters, seen, strict=True):
         seed = int(rng.integers(2**31))
@@ -63,7 +64,7 @@ def triples(scorer: Scorer, trials: int = 300) -> float:
         scene = str(rng.choice([s for s in world.SCENES if s != first.scene]))
         again = world.random_critter(rng, **same, scene=scene)
         other = world.random_critter(rng, scene=first.scene)
-        pictures += [world.draw(critter) for critter in (first, again, other)]
+        pictures += [draw(critter) for critter in (first, again, other)]
     for first, again, other in scorer.pictures(pictures).reshape(trials, 3, -1):
         right += float(first @ again) > float(first @ other)
     return right / trials
@@ -87,7 +88,7 @@ def sisters(scorer: Scorer, trials: int = 300) -> float:
         name = str(rng.choice(traits))
         others = [value for value in world.VALUES[name] if value != getattr(first, name)]
         sister = dataclasses.replace(first, **{name: str(rng.choice(others))})
-        pictures += [world.draw(critter) for critter in (first, again, sister)]
+        pictures += [draw(critter) for critter in (first, again, sister)]
     for one, same, other in scorer.pictures(pictures).reshape(trials, 3, -1):
         right += float(one @ same) > float(one @ other)
     return right / trials

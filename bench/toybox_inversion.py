@@ -25,10 +25,11 @@ from bench.oracle import load_oracle
 from bench.toybox_pictures import Studio
 from models import toybox
 from models.toybox import world
+from models.toybox.drawing import draw
 from models.toybox.recipe.captions import tokenized
 from models.toybox.recipe.resumable_training import generator_for
 from models.toybox.recipe.unet import SIZES, condition
-from models.toybox.recipe.vae import to_tensor
+from models.toybox.recipe.pixels import to_tensor
 from models.toybox.recipe.text_encoders import ENCODERS, read
 
 VECTORS = 4
@@ -74,7 +75,7 @@ def references(identity: world.Critter, count: int, rng: np.random.Generator) ->
     same = {name: getattr(identity, name) for name in world.IDENTITY}
     critters = [world.random_critter(rng, **same, accessory="none") for _ in range(count)]
     captions = [world.caption(critter, rng, subject=WORD) for critter in critters]
-    return captions, to_tensor(np.stack([np.asarray(world.draw(critter)) for critter in critters]))
+    return captions, to_tensor(np.stack([np.asarray(draw(critter)) for critter in critters]))
 
 
 def learn(pipeline: Any, identity: world.Critter, steps: int, rate: float, batch: int = 8) -> tuple[Word, list[float]]:

@@ -19,6 +19,7 @@ from bench.oracle import Oracle
 from models.sdxl import scheduler
 from models.shot import SAMPLERS
 from models.toybox import world
+from models.toybox.drawing import SIDE, draw
 
 STEPS, GUIDANCE, BATCH = 25, 2.0, 8
 
@@ -57,8 +58,8 @@ class Studio:
                 guidance_scale=guidance,
                 num_inference_steps=steps,
                 generator=seeds,
-                height=128,
-                width=128,
+                height=SIDE,
+                width=SIDE,
             ).images
         return made
 
@@ -145,7 +146,7 @@ def strength(studio: Studio) -> dict:
     """Image to image: the mean distance to the picture it starts from, at rising strength."""
     rng = np.random.default_rng(13)
     critters = [world.random_critter(rng) for _ in range(16)]
-    starts = [world.draw(critter) for critter in critters]
+    starts = [draw(critter) for critter in critters]
     pipeline = StableDiffusionXLImg2ImgPipeline(**studio.pipeline.components)
     pipeline.set_progress_bar_config(disable=True)
     prompts = [world.caption(world.random_critter(rng), rng) for _ in critters]
@@ -185,9 +186,9 @@ def contact_sheet(studio: Studio) -> dict:
     rng = np.random.default_rng(15)
     critters = [world.random_critter(rng) for _ in range(64)]
     prompts = [world.caption(critter, rng, traits=float(i % 2)) for i, critter in enumerate(critters)]
-    sheet = Image.new("RGB", (8 * 128, 8 * 128))
+    sheet = Image.new("RGB", (8 * SIDE, 8 * SIDE))
     for i, picture in enumerate(studio.make(prompts, first_seed=9000)):
-        sheet.paste(picture, (i % 8 * 128, i // 8 * 128))
+        sheet.paste(picture, (i % 8 * SIDE, i // 8 * SIDE))
     path = studio.out / "sheet.png"
     sheet.save(path)
     (studio.out / "sheet.txt").write_text("\n".join(prompts) + "\n")

@@ -21,6 +21,7 @@ from models.files import write
 from models.inversion import Config, Example, train
 from models.sdxl import Model
 from models.toybox import world
+from models.toybox.drawing import draw
 
 WARM = 2
 
@@ -44,7 +45,7 @@ def references(count: int) -> list[Example]:
     rng = np.random.default_rng(1)
     drawn = [world.random_critter(rng, kind="fox", colour="teal") for _ in range(count)]
     return [
-        Example(world.draw(each), f"a portrait of {training_step.TOKEN} {number}") for number, each in enumerate(drawn)
+        Example(draw(each), f"a portrait of {training_step.TOKEN} {number}") for number, each in enumerate(drawn)
     ]
 
 

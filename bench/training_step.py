@@ -35,6 +35,7 @@ from models.inversion.words import initial
 from models.loading import Options, dtype_of
 from models.sdxl import Model
 from models.toybox import world
+from models.toybox.drawing import draw
 
 TOKEN = "<pip>"
 CAPTIONS = ("a close-up of {} in the forest", "a portrait of {} on the beach", "a full body picture of {} in the snow")
@@ -51,7 +52,7 @@ def load(name: str, device: str, threads: int) -> Model:
 
 def examples(side: int) -> list[Example]:
     scenes = ("forest", "beach", "snow")
-    pictures = [world.draw(world.Critter(scene=scene), side) for scene in scenes]
+    pictures = [draw(world.Critter(scene=scene), side) for scene in scenes]
     return [Example(picture, text.format(TOKEN)) for picture, text in zip(pictures, CAPTIONS, strict=True)]
 
 

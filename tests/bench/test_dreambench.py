@@ -15,6 +15,7 @@ from bench.dino_v1 import Dino
 from bench.dreambench_files import prompts, subjects, worded
 from models.errors import UserError
 from models.toybox import world
+from models.toybox.drawing import draw
 
 SMALL = ViTConfig(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32, image_size=32)
 PUBLIC = """Classes:
@@ -47,7 +48,7 @@ def asked(tmp_path: Path) -> list[str]:
         for scene in ("forest", "snow"):
             file = tmp_path / "subjects" / name / f"{scene}.png"
             file.parent.mkdir(parents=True, exist_ok=True)
-            world.draw(world.Critter(kind=kind, colour=colour, scene=scene)).save(file)
+            draw(world.Critter(kind=kind, colour=colour, scene=scene)).save(file)
     (tmp_path / "prompts.txt").write_text(PUBLIC)
     said = {"--subjects": "subjects", "--prompts": "prompts.txt", "--work": "work", "--out": "found.json"}
     return [word for name, value in said.items() for word in (name, str(tmp_path / value))]
@@ -101,7 +102,7 @@ def test_from_pictures_to_the_table(
 
 def test_scores_tell_who_and_where() -> None:
     def drawn(kind: str, scene: str) -> Image.Image:
-        return world.draw(world.Critter(kind=kind, colour="teal" if kind == "fox" else "red", scene=scene))
+        return draw(world.Critter(kind=kind, colour="teal" if kind == "fox" else "red", scene=scene))
 
     scorers = dreambench.Scorers("toybox", None, "cpu")
     made, said = [drawn("fox", "snow"), drawn("fox", "beach")], ["a fox in the snow", "a fox on the beach"]

@@ -21,6 +21,7 @@ from flows.references import references
 from models import embeddings
 from models.errors import UserError
 from models.toybox import world
+from models.toybox.drawing import draw
 from tasks.reference_set import ReferenceSet, Shelf, Verdict
 from tasks.settings import load
 from tests.models.test_dino import make_model as make_dino
@@ -270,7 +271,7 @@ def own(place: Path) -> Path:
 def draw(folder: Path, count: int) -> None:
     for number in range(count):
         critter = world.Critter(scene=world.SCENES[number % 8], framing=world.FRAMINGS[number % 3], seed=number)
-        world.draw(critter, (160, 200)).save(folder / f"{number}.jpg")
+        draw(critter, (160, 200)).save(folder / f"{number}.jpg")
 
 
 def test_own_pictures_are_filtered_too_and_bad_files_named(place: Path, own: Path) -> None:
@@ -369,16 +370,16 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Verdict]:
         critter = dataclasses.replace(
             world.PIP, scene=scenes[number % 6], framing=world.FRAMINGS[number // 6], accessory="none", seed=number
         )
-        world.draw(critter, 256).save(mine / f"pip{number:02}.png")
+        draw(critter, 256).save(mine / f"pip{number:02}.png")
     Image.open(mine / "pip03.png").resize((250, 250)).save(mine / "zz-duplicate.jpg", quality=90)
     Image.new("RGB", (256, 256), (120, 120, 120)).save(mine / "zz-blank.png")
     Image.new("RGB", (256, 256), "white").save(mine / "zz-white.png")
     Image.open(mine / "pip05.png").filter(ImageFilter.GaussianBlur(12)).save(mine / "zz-blurred.png")
-    world.draw(dataclasses.replace(world.PIP, kind="owl", scene="beach", seed=77), 256).save(mine / "zz-owl.png")
+    draw(dataclasses.replace(world.PIP, kind="owl", scene="beach", seed=77), 256).save(mine / "zz-owl.png")
     stranger = dataclasses.replace(
         world.PIP, colour="red", belly="charcoal", eyes="sleepy", marking="mask", marking_colour="black", seed=78
     )
-    world.draw(stranger, 256).save(mine / "zz-stranger.png")
+    draw(stranger, 256).save(mine / "zz-stranger.png")
     references("pip", load(folder / "settings.toml"))
     found = Shelf(folder / "studio", "pip").current()
     assert found

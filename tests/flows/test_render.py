@@ -25,6 +25,7 @@ from models.embeddings import About, Embedding
 from models.fingerprint import pixel_hash
 from models.pictures import open_picture
 from models.toybox import world
+from models.toybox.drawing import draw
 from tasks import posts, review, versions
 from tasks.artifacts import Artifacts
 from tasks.persona import find
@@ -74,7 +75,7 @@ def learn(folder: Path) -> None:
     for number, scene in enumerate(("forest", "beach", "snow")):
         file = known.studio / "drawings" / f"{number}.png"
         file.parent.mkdir(parents=True, exist_ok=True)
-        world.draw(world.Critter(kind="cat", scene=scene, seed=number)).save(file)
+        draw(world.Critter(kind="cat", scene=scene, seed=number)).save(file)
         candidate = Candidate(str(number), f"drawings/{number}.png", number=number)
         verdicts.append(Verdict(candidate, "chosen", "diversity", "", ""))
     choice = Choice(verdicts, ["0", "1", "2"], {})

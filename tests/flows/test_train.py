@@ -19,6 +19,7 @@ from flows.train import train
 from models import embeddings
 from models.errors import UserError
 from models.toybox import world
+from models.toybox.drawing import draw
 from tasks import versions
 from tasks.settings import Loaded, load
 from tasks.store import Store
@@ -401,7 +402,7 @@ def test_own_pictures_are_learned_with_the_texts_beside_them(tmp_path: Path, mon
     photos = place / "prompts" / "photos"
     photos.mkdir()
     for number, scene in enumerate(("forest", "beach", "snow", "city")):
-        world.draw(world.Critter(scene=scene, seed=number)).save(photos / f"{number}.png")
+        draw(world.Critter(scene=scene, seed=number)).save(photos / f"{number}.png")
     (photos / "0.txt").write_text("a portrait of a fox in the forest")
     (photos / "1.txt").write_text("at the beach, sunny")
     file = place / "prompts" / "pip.toml"

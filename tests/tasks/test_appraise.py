@@ -9,6 +9,7 @@ from PIL import Image, ImageFilter
 
 from models.errors import UserError
 from models.toybox import world
+from models.toybox.drawing import draw
 from tasks.appraise import Appraiser, Asked
 from tasks.gates import reason
 from tasks.knobs import Gates
@@ -38,7 +39,7 @@ def drawn(
     place: Path, name: str, critter: world.Critter, change: Callable[[Image.Image], Image.Image] | None = None
 ) -> Path:
     path = place / f"{name}.png"
-    picture = world.draw(critter)
+    picture = draw(critter)
     (change(picture) if change else picture).save(path)
     return path
 

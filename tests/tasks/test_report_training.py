@@ -20,6 +20,7 @@ from PIL import Image, ImageColor
 
 from models.sheet import CHOSEN
 from models.toybox import world
+from models.toybox.drawing import draw
 from tasks import curves, report_training
 from tasks.training import Desk, Lesson, Measures, Point, Preview, Training
 
@@ -93,7 +94,7 @@ def lesson(studio: Path, prompts: Sequence[str] = PROMPTS, **changes: Any) -> Le
         token="<pip>",
         class_word="fox",
         reference_set="24102aba475fc317",
-        pictures=[save(studio, scene, world.draw(dataclasses.replace(world.PIP, scene=scene))) for scene in scenes],
+        pictures=[save(studio, scene, draw(dataclasses.replace(world.PIP, scene=scene))) for scene in scenes],
         captions=[[f"a portrait of <pip> in the {scene}"] for scene in scenes],
         origins=["provenance"] * len(scenes),
         model="toybox",

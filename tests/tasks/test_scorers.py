@@ -8,6 +8,7 @@ import pytest
 from models import toybox
 from models.errors import UserError
 from models.toybox import world
+from models.toybox.drawing import draw
 from tasks.scorers import check_identity, identity_source, scorers
 from tasks.settings import Loaded, load
 from tests import tiny
@@ -79,6 +80,6 @@ def test_the_scorer_that_ships_knows_pip_in_any_scene_from_a_sister_in_the_same_
         sister = world.random_critter(
             rng, **(pip | {"eyes": "sleepy"}), scene=here.scene, framing=here.framing, accessory="none", seed=here.seed
         )
-        one, same, other = (vector for _, vector in eye.pictures([world.draw(each) for each in (here, there, sister)]))
+        one, same, other = (vector for _, vector in eye.pictures([draw(each) for each in (here, there, sister)]))
         right += one @ same > one @ other
     assert right >= 19

@@ -9,6 +9,7 @@ from models.loading import Options
 from models.sdxl import Model
 from models.shot import Shot
 from models.toybox import world
+from models.toybox.drawing import SIDE, draw
 from tasks import generate, replay
 from tasks.artifacts import Artifacts
 from tasks.settings import load
@@ -16,12 +17,12 @@ from tasks.settings import load
 
 def test_it_is_a_model_like_any_other() -> None:
     source = registry.locate("toybox")
-    assert (source.family, source.side, source.ref.name) == ("sdxl", 128, "toybox")
-    shot = Shot(prompt="a teal fox", model=source.ref, seed=1, width=128, height=128, steps=4)
+    assert (source.family, source.side, source.ref.name) == ("sdxl", SIDE, "toybox")
+    shot = Shot(prompt="a teal fox", model=source.ref, seed=1, width=SIDE, height=SIDE, steps=4)
     steps: list[int] = []
     (picture,) = Model(source, Options(batch_size=2)).generate([shot], steps.append)
     assert steps == [1] * 4
-    assert picture.image.size == (128, 128)
+    assert picture.image.size == (SIDE, SIDE)
 
 
 def test_the_shipped_settings_make_and_replay_its_pictures(tmp_path: Path) -> None:
@@ -36,7 +37,7 @@ def test_the_shipped_settings_make_and_replay_its_pictures(tmp_path: Path) -> No
 def test_its_clip_tells_places_apart() -> None:
     scorer = clip.load("toybox", device="cpu")
     critters = [world.random_critter(np.random.default_rng(n), scene=s) for n, s in enumerate(SCENES)]
-    pictures = [vector for _, vector in scorer.pictures([world.draw(critter) for critter in critters])]
+    pictures = [vector for _, vector in scorer.pictures([draw(critter) for critter in critters])]
     texts = scorer.texts([f"a picture {world.SCENE_PHRASES[scene][0]}" for scene in SCENES])
     nearest = [int((texts @ vector).argmax()) for vector in pictures]
     assert sum(found == wanted for wanted, found in enumerate(nearest)) >= 5

@@ -7,7 +7,9 @@ from bench.oracle import Oracle, load_oracle
 from bench.toybox_clip import Scorer, triples, zero_shot
 from models import toybox
 from models.toybox import world
-from models.toybox.recipe.vae import psnr, to_tensor
+from models.toybox.drawing import SIDE, draw
+from models.toybox.recipe.pixels import to_tensor
+from models.toybox.recipe.vae import psnr
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +27,7 @@ def oracle() -> Oracle:
 def test_the_oracle_knows_drawings(oracle: Oracle) -> None:
     rng = np.random.default_rng(40)
     critters = [world.random_critter(rng) for _ in range(24)]
-    seen = oracle.name([world.draw(critter) for critter in critters])
+    seen = oracle.name([draw(critter) for critter in critters])
     right = [seen[i].get(name) == value for i, c in enumerate(critters) for name, value in world.truth(c).items()]
     assert np.mean(right) > 0.9
 
@@ -35,7 +37,7 @@ def test_pictures_show_what_the_prompt_says(pipeline: StableDiffusionXLPipeline,
     wishes += [("green", "frog", "on the beach", "beach"), ("orange", "fox", "in the city", "city")]
     prompts = [f"a portrait of a {colour} {kind} {place}" for colour, kind, place, _ in wishes]
     seeds = [torch.Generator().manual_seed(i) for i in range(len(prompts))]
-    made = pipeline(prompts, num_inference_steps=15, guidance_scale=4.0, generator=seeds, height=128, width=128).images
+    made = pipeline(prompts, num_inference_steps=15, guidance_scale=4.0, generator=seeds, height=SIDE, width=SIDE).images
     answers = oracle.name(made)
     right = [
         answer[name] == value
@@ -50,7 +52,7 @@ def test_accessories_and_traits_are_obeyed_when_named(pipeline: StableDiffusionX
     critters = [world.random_critter(rng, accessory=str(rng.choice(["hat", "scarf", "crown"]))) for _ in range(8)]
     prompts = [world.caption(critter, rng, traits=1.0) for critter in critters]
     seeds = [torch.Generator().manual_seed(i) for i in range(len(prompts))]
-    made = pipeline(prompts, num_inference_steps=20, guidance_scale=4.0, generator=seeds, height=128, width=128).images
+    made = pipeline(prompts, num_inference_steps=20, guidance_scale=4.0, generator=seeds, height=SIDE, width=SIDE).images
     answers = oracle.name(made)
     for names, least in ((("accessory", "accessory_colour"), 0.7), (("belly", "eyes"), 0.7)):
         right = [a.get(name) == getattr(c, name) for a, c in zip(answers, critters, strict=True) for name in names]
@@ -59,7 +61,7 @@ def test_accessories_and_traits_are_obeyed_when_named(pipeline: StableDiffusionX
 
 def test_the_vae_gives_drawings_back(pipeline: StableDiffusionXLPipeline) -> None:
     rng = np.random.default_rng(41)
-    drawn = to_tensor(np.stack([np.asarray(world.draw(world.random_critter(rng))) for _ in range(8)]))
+    drawn = to_tensor(np.stack([np.asarray(draw(world.random_critter(rng))) for _ in range(8)]))
     assert psnr(pipeline.vae, drawn) > 25
 
 
@@ -75,6 +77,6 @@ def test_clip_sees_single_attributes_and_identity() -> None:
 
 def test_clip_tells_a_true_caption_from_a_false_one() -> None:
     scorer = Scorer()
-    picture = scorer.pictures([world.draw(world.PIP)])
+    picture = scorer.pictures([draw(world.PIP)])
     true, false = scorer.texts(["a portrait of a teal fox in the forest", "a portrait of a pink owl in the desert"])
     assert picture @ true > picture @ false

@@ -27,10 +27,10 @@ from models import toybox
 from models.toybox import world
 from models.toybox.drawing import draw
 from models.toybox.recipe.captions import tokenized
-from models.toybox.recipe.resumable_training import generator_for
-from models.toybox.recipe.unet import SIZES, condition
 from models.toybox.recipe.pixels import to_tensor
+from models.toybox.recipe.resumable_training import generator_for
 from models.toybox.recipe.text_encoders import ENCODERS, read
+from models.toybox.recipe.unet import SIZES, condition
 
 VECTORS = 4
 WORD = "<someone>"

@@ -44,9 +44,7 @@ def measure(model: Model, pictures: Sequence[Example], vectors: int, rounds: int
 def references(count: int) -> list[Example]:
     rng = np.random.default_rng(1)
     drawn = [world.random_critter(rng, kind="fox", colour="teal") for _ in range(count)]
-    return [
-        Example(draw(each), f"a portrait of {training_step.TOKEN} {number}") for number, each in enumerate(drawn)
-    ]
+    return [Example(draw(each), f"a portrait of {training_step.TOKEN} {number}") for number, each in enumerate(drawn)]
 
 
 def main() -> None:

@@ -71,7 +71,9 @@ def draw_tail(pen: Pen, kind: str, coat: Colour, belly: Colour, side: float) -> 
     if kind == "fox":
         pen.shape(coat, (0.3 * s, 2.3), (0.7 * s, 2.72), (1.55 * s, 2.62), (2.02 * s, 1.9), (1.86 * s, 1.1), (1.5 * s, 0.86),
                   (1.34 * s, 1.3), (1.36 * s, 1.8), (0.9 * s, 2.05))  # fmt: skip
-        pen.flat(belly, (1.4 * s, 1.5), (1.6 * s, 1.62), (1.92 * s, 1.5), (1.82 * s, 1.12), (1.5 * s, 0.9), (1.37 * s, 1.25))
+        pen.flat(
+            belly, (1.4 * s, 1.5), (1.6 * s, 1.62), (1.92 * s, 1.5), (1.82 * s, 1.12), (1.5 * s, 0.9), (1.37 * s, 1.25)
+        )
     elif kind == "cat":
         curve = bend((0.5 * s, 2.4), (1.9 * s, 2.75), (1.42 * s, 1.3))
         pen.stroke(mix(coat, DARK, 0.08), 0.27, *curve, edge=EDGE)
@@ -106,7 +108,9 @@ def draw_soles(pen: Pen, kind: str, coat: Colour, belly: Colour, stance: Stance)
 
 def draw_torso(pen: Pen, kind: str, coat: Colour, belly: Colour) -> None:
     """Draw the trunk and the belly, which makes half of who somebody is."""
-    pen.shape(coat, (-0.5, 0.75), (0.5, 0.75), (0.86, 1.5), (0.92, 2.1), (0.6, 2.62), (-0.6, 2.62), (-0.92, 2.1), (-0.86, 1.5))
+    pen.shape(
+        coat, (-0.5, 0.75), (0.5, 0.75), (0.86, 1.5), (0.92, 2.1), (0.6, 2.62), (-0.6, 2.62), (-0.92, 2.1), (-0.86, 1.5)
+    )
     pen.round(ellipse(0, 1.84, 0.55, 0.66), belly, edge=0, depth=0.45)
 
 
@@ -139,4 +143,3 @@ def draw_motion(pen: Pen, stance: Stance) -> None:
     elif stance.pose == "jumping":
         for x in (-1.0, 1.0):
             pen.stroke(WHITE, 0.09, *bend((1.25 * x, 2.15), (1.45 * x, 2.4), (1.4 * x, 2.75)))
-

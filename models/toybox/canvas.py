@@ -47,7 +47,9 @@ class Canvas:
         rows = np.linspace(0, len(colours) - 1, max(high - low, 1))
         table = np.array(colours, dtype=float)
         column = np.stack([np.interp(rows, np.arange(len(colours)), table[:, i]) for i in range(3)], 1)
-        strip = Image.fromarray(np.round(column).astype(np.uint8)[:, None]).resize((self.size[0], max(high - low, 1)), Image.Resampling.NEAREST)
+        strip = Image.fromarray(np.round(column).astype(np.uint8)[:, None]).resize(
+            (self.size[0], max(high - low, 1)), Image.Resampling.NEAREST
+        )
         self.image.paste(strip, (0, low))
 
     def sky(self, *day: Colour, end: float = 1.0) -> None:

@@ -18,7 +18,14 @@ def _fir(c: Canvas, x: float, base: float, size: float, colour: Colour) -> None:
     for step in range(3):
         y, wide, high = -0.08 - 0.2 * step * size, (0.17 - 0.04 * step) * size, 0.3 * size
         c.thing(c.tone(mix(colour, WHITE, 0.05 * step)), x, base, (-wide, y), (0, y - high), (wide, y))
-        c.thing(c.tone(mix(colour, WHITE, 0.12 + 0.05 * step)), x, base, (-wide * 0.62, y - 0.02), (-0.005, y - high * 0.9), (-0.01, y - 0.02))
+        c.thing(
+            c.tone(mix(colour, WHITE, 0.12 + 0.05 * step)),
+            x,
+            base,
+            (-wide * 0.62, y - 0.02),
+            (-0.005, y - high * 0.9),
+            (-0.01, y - 0.02),
+        )
 
 
 def _forest(c: Canvas) -> None:
@@ -57,7 +64,9 @@ def _snow(c: Canvas) -> None:
     for x, top in c.places(3, 0.2, 0.34):
         c.thing(c.tone((146, 166, 196)), x, top, (-0.32, 0.6), (0, 0), (0.32, 0.6))
         c.thing(c.tone((168, 186, 212)), x, top, (-0.32, 0.6), (0, 0), (-0.06, 0.6))
-        c.thing(c.tone((250, 252, 255)), x, top, (-0.107, 0.2), (0, 0), (0.107, 0.2), (0.04, 0.16), (0, 0.21), (-0.05, 0.16))
+        c.thing(
+            c.tone((250, 252, 255)), x, top, (-0.107, 0.2), (0, 0), (0.107, 0.2), (0.04, 0.16), (0, 0.21), (-0.05, 0.16)
+        )
     c.hill(0.69, 0.035, c.tone((226, 236, 248)))
     for x, y in c.places(3, 0.76, 0.8):
         _fir(c, x, y, 0.62, (120, 160, 160))
@@ -73,8 +82,24 @@ def _cactus(c: Canvas, x: float, base: float) -> None:
         c.disc(x, base - 0.34 * c.ky, w, w, colour)
         for s, low, high in ((1, -0.12, -0.28), (-1, -0.18, -0.32)):
             w2 = 0.03 - thin * 0.7
-            c.thing(colour, x, base, (0, low + w2), (0.11 * s + w2 * s, low + w2), (0.11 * s + w2 * s, low - w2), (0, low - w2))
-            c.thing(colour, x, base, (0.11 * s - w2, low), (0.11 * s - w2, high), (0.11 * s + w2, high), (0.11 * s + w2, low))
+            c.thing(
+                colour,
+                x,
+                base,
+                (0, low + w2),
+                (0.11 * s + w2 * s, low + w2),
+                (0.11 * s + w2 * s, low - w2),
+                (0, low - w2),
+            )
+            c.thing(
+                colour,
+                x,
+                base,
+                (0.11 * s - w2, low),
+                (0.11 * s - w2, high),
+                (0.11 * s + w2, high),
+                (0.11 * s + w2, low),
+            )
             c.disc(x + 0.11 * s * c.kx, base + high * c.ky, w2, w2, colour)
 
 
@@ -98,7 +123,15 @@ def _city(c: Canvas) -> None:
     for x, top in c.places(5, 0.1, 0.4):
         wall = c.tone(walls[int(c.rng.integers(len(walls)))])
         c.thing(wall, x, 0, (-0.11, 0.9 / c.ky), (-0.11, top / c.ky), (0.11, top / c.ky), (0.11, 0.9 / c.ky))
-        c.thing(mix(wall, WHITE, 0.12), x, 0, (-0.11, 0.9 / c.ky), (-0.11, top / c.ky), (-0.07, top / c.ky), (-0.07, 0.9 / c.ky))
+        c.thing(
+            mix(wall, WHITE, 0.12),
+            x,
+            0,
+            (-0.11, 0.9 / c.ky),
+            (-0.11, top / c.ky),
+            (-0.07, top / c.ky),
+            (-0.07, 0.9 / c.ky),
+        )
         for row in np.arange(top + 0.07, 0.72, 0.14):
             for left in (-0.045, 0.035):
                 y = float(row) / c.ky
@@ -130,7 +163,19 @@ def _night(c: Canvas) -> None:
     c.disc(side + 0.05 * c.kx, y - 0.02, 0.088, 0.088, (27, 27, 72))
     for x, y in c.places(9, 0.04, 0.62):
         r = 0.034
-        c.thing((255, 240, 180), x, y, (-r, 0), (-0.25 * r, -0.25 * r), (0, -r), (0.25 * r, -0.25 * r), (r, 0), (0.25 * r, 0.25 * r), (0, r), (-0.25 * r, 0.25 * r))
+        c.thing(
+            (255, 240, 180),
+            x,
+            y,
+            (-r, 0),
+            (-0.25 * r, -0.25 * r),
+            (0, -r),
+            (0.25 * r, -0.25 * r),
+            (r, 0),
+            (0.25 * r, 0.25 * r),
+            (0, r),
+            (-0.25 * r, 0.25 * r),
+        )
     c.hill(0.74, 0.045, (48, 52, 102))
     c.hill(0.84, 0.03, (36, 42, 84))
 
@@ -142,7 +187,11 @@ def _coral(c: Canvas, x: float, top: float, colour: Colour) -> None:
 
 
 def _sea(c: Canvas) -> None:
-    waters = {"day": ((92, 204, 224), (24, 100, 160)), "sunset": ((255, 176, 128), (150, 108, 156), (44, 60, 122)), "night": ((30, 60, 116), (10, 20, 58))}
+    waters = {
+        "day": ((92, 204, 224), (24, 100, 160)),
+        "sunset": ((255, 176, 128), (150, 108, 156), (44, 60, 122)),
+        "night": ((30, 60, 116), (10, 20, 58)),
+    }
     c.wash(*waters[c.light])
     beam = {"day": (128, 218, 232), "sunset": (255, 200, 150), "night": (46, 82, 140)}[c.light]
     for x, _ in c.places(2, 0, 1):

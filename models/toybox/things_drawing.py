@@ -43,7 +43,13 @@ def draw_accessory(pen: Pen, body: Pen, kind: str, accessory: str, cloth: Colour
         body.stroke(shade, 0.05, (0.32, 1.56 + low), (0.66, 1.53 + low))
     elif accessory == "bow":
         for x in (-1.0, 1.0):
-            pen.shape(cloth, (0.52, -0.86 + up), (0.52 + 0.6 * x, -1.3 + up), (0.52 + 0.66 * x, -0.86 + up), (0.52 + 0.6 * x, -0.42 + up))
+            pen.shape(
+                cloth,
+                (0.52, -0.86 + up),
+                (0.52 + 0.6 * x, -1.3 + up),
+                (0.52 + 0.66 * x, -0.86 + up),
+                (0.52 + 0.6 * x, -0.42 + up),
+            )
         pen.ball(shade, 0.52, -0.86 + up, 0.16, 0.19)
 
 
@@ -85,7 +91,16 @@ def draw_prop(pen: Pen, prop: str, hand: Point, side: float) -> None:
         pen.ball(GOLD, bx, by, 0.2, 0.2, 0.03)
     elif prop == "lantern":
         pen.stroke((88, 76, 84), 0.06, *arc(x, y + 0.3, 0.2, 0.26, np.pi, 2 * np.pi))
-        pen.flat((255, 226, 130), (x - 0.3, y + 0.44), (x + 0.3, y + 0.44), (x + 0.32, y + 1.0), (x - 0.32, y + 1.0), edge=EDGE)
+        pen.flat(
+            (255, 226, 130),
+            (x - 0.3, y + 0.44),
+            (x + 0.3, y + 0.44),
+            (x + 0.32, y + 1.0),
+            (x - 0.32, y + 1.0),
+            edge=EDGE,
+        )
         pen.oval((255, 250, 220), x, y + 0.74, 0.14, 0.2)
         for top, wide in ((y + 0.36, 0.3), (y + 1.08, 0.34)):
-            pen.flat((88, 76, 84), (x - wide, top - 0.1), (x + wide, top - 0.1), (x + wide, top + 0.1), (x - wide, top + 0.1))
+            pen.flat(
+                (88, 76, 84), (x - wide, top - 0.1), (x + wide, top - 0.1), (x + wide, top + 0.1), (x - wide, top + 0.1)
+            )

@@ -35,7 +35,9 @@ SHAPED_DRAWINGS = 2000
 class Build:
     """One toybox in the making: its working folder and where the weights go."""
 
-    def __init__(self, recipe: Recipe, work: Path, out: Path, device: torch.device, minutes: float | None = None) -> None:
+    def __init__(
+        self, recipe: Recipe, work: Path, out: Path, device: torch.device, minutes: float | None = None
+    ) -> None:
         self.recipe, self.work, self.out, self.device, self.minutes = recipe, work, out, device, minutes
         self.processes = torch.get_num_threads()
 
@@ -47,7 +49,9 @@ class Build:
     @cached_property
     def held_out(self) -> np.ndarray:
         """Drawings that nothing learns from."""
-        return drawings(self.recipe.seed + 1, self.recipe.held_out, self.work / "held_out.npy", processes=self.processes)
+        return drawings(
+            self.recipe.seed + 1, self.recipe.held_out, self.work / "held_out.npy", processes=self.processes
+        )
 
     @cached_property
     def small(self) -> np.ndarray:
@@ -72,7 +76,9 @@ class Build:
 
         first = self.drawn[: self.recipe.worn]
         vae_of = partial(self._vae, polished=False)
-        return round_trips(vae_of, first, self.work / "decoded.npy", self.recipe.seed, self.device, self.recipe.clip_side)
+        return round_trips(
+            vae_of, first, self.work / "decoded.npy", self.recipe.seed, self.device, self.recipe.clip_side
+        )
 
     @cached_property
     def tokenizers(self) -> tuple[CLIPTokenizer, CLIPTokenizer]:
@@ -120,7 +126,8 @@ class Build:
         from models.toybox.recipe.vae import measure
 
         rates = measure(self._vae(polished), self.held_out)
-        print(f"vae, polished {polished}: {rates['psnr']:.2f} dB, sharpness {rates['sharpness']:.3f} on {len(self.held_out)} drawings")
+        name = "polished vae" if polished else "vae"
+        print(f"{name}: {rates['psnr']:.2f} dB, sharpness {rates['sharpness']:.3f} on {len(self.held_out)} drawings")
 
     def words(self) -> None:
         """Teach the text encoders to read."""

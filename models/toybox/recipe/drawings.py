@@ -82,7 +82,7 @@ def drawings(
     return np.load(path, mmap_mode="r")
 
 
-def _spread(work: Callable[[tuple[int, int]], np.ndarray], tasks: Sequence[tuple[int, int]], processes: int):  # noqa: ANN202
+def _spread(work: Callable[[tuple[int, int]], np.ndarray], tasks: Sequence[tuple[int, int]], processes: int):
     if processes <= 1:
         yield from map(work, tasks)
         return

@@ -12,9 +12,9 @@ from torch import nn
 from transformers import CLIPTokenizer
 
 from models.toybox import write_hashes
-from models.toybox.recipe.numbers import Recipe
 from models.toybox.recipe.clip import write_clip
 from models.toybox.recipe.identity import load_identity
+from models.toybox.recipe.numbers import Recipe
 from models.toybox.recipe.scorer import load_scorer
 from models.toybox.recipe.unet import load_unet_stage, scheduler
 

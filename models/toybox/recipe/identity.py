@@ -1,7 +1,7 @@
 """The identity scorer: pictures of one somebody lie together, those of everybody else apart, wherever they stand.
 
-It starts as the scoring CLIP's eye, which knows what can be seen, and is taught by contrast among families (`families.py`) what of it
-matters: within a batch every picture of the same critter is a friend, and the strangers are its own brothers and sisters,
+It starts as the scoring CLIP's eye, which knows what can be seen, and is taught by contrast among families (`families.py`) what
+of it matters: within a batch every picture of the same critter is a friend, and the strangers are its own brothers and sisters,
 who differ in a pair of eyes or a stripe. Linear heads that ask for each trait hurry it along and are thrown away.
 """
 
@@ -16,11 +16,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from models.toybox import world
-from models.toybox.recipe.pixels import to_tensor
-from models.toybox.recipe.resumable_training import Losses, Training, averaged
+from models.toybox.recipe.clip import blurred
 from models.toybox.recipe.families import MEMBERS, VIEWS, member_at
 from models.toybox.recipe.numbers import Recipe
-from models.toybox.recipe.clip import blurred
+from models.toybox.recipe.pixels import to_tensor
+from models.toybox.recipe.resumable_training import Losses, Training, averaged
 from models.toybox.recipe.scorer import STRETCH
 from models.toybox.recipe.text_encoders import answers_loss, labels
 

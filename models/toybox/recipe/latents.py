@@ -47,7 +47,12 @@ def bucket_seed(recipe: Recipe, number: int) -> int:
 
 
 def encode_shape(
-    recipe: Recipe, number: int, vae_of: Callable[[], AutoencoderKL], drawn: np.ndarray, work: Path, device: torch.device
+    recipe: Recipe,
+    number: int,
+    vae_of: Callable[[], AutoencoderKL],
+    drawn: np.ndarray,
+    work: Path,
+    device: torch.device,
 ) -> Bucket:
     """Draw and encode everything of one shape, block by block; from the files if they are there."""
     width, height = size = SHAPES[number]

@@ -32,7 +32,9 @@ class Recipe:
     vae_crop: int = 128
     kl: float = 1e-3
     vae_drawings: int = 8_000  # how many drawings the VAE learns from
-    vae: Schedule = field(default_factory=lambda: Schedule(steps=14_000, batch=4, peak=1.5e-3, muon=True, level=0.3, minutes=150))
+    vae: Schedule = field(
+        default_factory=lambda: Schedule(steps=14_000, batch=4, peak=1.5e-3, muon=True, level=0.3, minutes=150)
+    )
     polish: Schedule = field(default_factory=lambda: Schedule(steps=5000, batch=4, peak=5e-4, minutes=60))
     perceptual: float = 0.5  # what the scoring CLIP's layers count in the polish
     adversarial: float = 0.05  # what the critic's opinion counts in the polish

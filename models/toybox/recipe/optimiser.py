@@ -92,8 +92,14 @@ def grouped(modules: Iterable[tuple[str, nn.Module]], muon: bool, slow: tuple[st
         pace = 0.2 if name in slow else 1.0
         trained = [(label, p) for label, p in module.named_parameters() if p.requires_grad]
         tables = {id(m.weight) for m in module.modules() if isinstance(m, nn.Embedding)}
-        matrix = [p for _, p in trained if muon and p.ndim > 1 and min(p.flatten(1).shape) >= LEAST_SIDE and id(p) not in tables]
+        matrix = [
+            p
+            for _, p in trained
+            if muon and p.ndim > 1 and min(p.flatten(1).shape) >= LEAST_SIDE and id(p) not in tables
+        ]
         chosen = {id(p) for p in matrix}
         others = [p for _, p in trained if id(p) not in chosen]
-        groups += [{"params": ps, "pace": pace, "orthogonal": flag} for ps, flag in ((matrix, True), (others, False)) if ps]
+        groups += [
+            {"params": ps, "pace": pace, "orthogonal": flag} for ps, flag in ((matrix, True), (others, False)) if ps
+        ]
     return groups

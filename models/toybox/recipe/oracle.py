@@ -144,6 +144,8 @@ def accuracy(oracle: Oracle, pictures: Tensor, critters: Sequence[world.Critter]
     answers = oracle.look(pictures)
     rates = {}
     for name in world.VALUES:
-        pairs = [(a.get(name), t[name]) for a, c in zip(answers, critters, strict=True) if name in (t := world.truth(c))]
+        pairs = [
+            (a.get(name), t[name]) for a, c in zip(answers, critters, strict=True) if name in (t := world.truth(c))
+        ]
         rates[name] = sum(a == b for a, b in pairs) / max(len(pairs), 1)
     return rates

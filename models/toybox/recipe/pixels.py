@@ -28,6 +28,15 @@ def edge_error(one: Tensor, other: Tensor) -> Tensor:
     return sum(F.l1_loss(a, b) for a, b in zip(edges(one), edges(other), strict=True))  # type: ignore[return-value]
 
 
+def colour_error(one: Tensor, other: Tensor) -> Tensor:
+    """Measure how far the colours of two batches are apart, whatever their brightness and their edges.
+
+    Red against green is the least part of what drawings differ in, so plain differences teach it last.
+    """
+    red, green, blue = F.avg_pool2d(one - other, 4).unbind(1)
+    return (red - green).abs().mean() + (blue - (red + green) / 2).abs().mean()
+
+
 def gradient_energy(pictures: Tensor) -> float:
     """Measure sharpness: the mean squared difference of neighbouring pixels."""
     across, down = edges(pictures)

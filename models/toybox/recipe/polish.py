@@ -83,7 +83,9 @@ def train_polish(
         seen = vae.decode(latents).sample.float()
         squares = F.mse_loss(seen, pictures)
         perceived = perceived_error(visual, seen, pictures)
-        loss = F.l1_loss(seen, pictures) + 0.5 * edge_error(seen, pictures) + 4 * squares + recipe.perceptual * perceived
+        loss = (
+            F.l1_loss(seen, pictures) + 0.5 * edge_error(seen, pictures) + 4 * squares + recipe.perceptual * perceived
+        )
         critic.requires_grad_(False)
         if progress >= CRITIC_STARTS:
             loss = loss - recipe.adversarial * critic(seen).mean()

@@ -8,6 +8,7 @@ blur between. It is used with Euler steps, trailing spacing, four steps, guidanc
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -78,10 +79,12 @@ class Teacher:
         named, plain = guess.chunk(2)
         return plain + self.guidance * (named - plain)
 
-    def walk(self, noisy: Tensor, start: int, end: int, steps: int, lesson: Lesson, words: Tensor, pooled: Tensor) -> Tensor:
+    def walk(
+        self, noisy: Tensor, start: int, end: int, steps: int, lesson: Lesson, words: Tensor, pooled: Tensor
+    ) -> Tensor:
         """Take several steps from one time to another; an `end` below 0 is the clean picture."""
         times = [round(start + (end - start) * i / steps) for i in range(steps)] + [end]
-        for now, then in zip(times, times[1:], strict=False):
+        for now, then in pairwise(times):
             guess = self.noise(noisy, now, lesson, words, pooled)
             noisy = step_to(noisy, guess, level(self.alphas, now), level(self.alphas, then))
         return noisy

@@ -18,11 +18,11 @@ from transformers import CLIPTokenizer
 
 from models.toybox import world
 from models.toybox.recipe.captions import caption_of, changed, seeds, tokenized
-from models.toybox.recipe.pixels import to_tensor
-from models.toybox.recipe.resumable_training import Losses, Training, averaged
+from models.toybox.recipe.clip import blurred, contrast, new_clip, new_encoders, shifted, text_tower
 from models.toybox.recipe.drawings import critter_at
 from models.toybox.recipe.numbers import Recipe
-from models.toybox.recipe.clip import blurred, contrast, new_clip, new_encoders, shifted, text_tower
+from models.toybox.recipe.pixels import to_tensor
+from models.toybox.recipe.resumable_training import Losses, Training, averaged
 from models.toybox.recipe.text_encoders import answers_loss, labels, load_words_stage, new_heads
 
 STRETCH = 8
@@ -39,7 +39,9 @@ def choose_lesson(
     numbers = (fours[:, None] * 4 + torch.arange(4)).flatten().tolist()
     use_decoded = (torch.rand(len(numbers), generator=generator) < 0.5).tolist()
     numbers = [i % len(decoded) if use else i for i, use in zip(numbers, use_decoded, strict=True)]
-    pictures = to_tensor(np.stack([(decoded if use else drawn)[i] for i, use in zip(numbers, use_decoded, strict=True)]))
+    pictures = to_tensor(
+        np.stack([(decoded if use else drawn)[i] for i, use in zip(numbers, use_decoded, strict=True)])
+    )
     critters = [critter_at(recipe.seed, i) for i in numbers]
     numbers = seeds(generator, len(critters))
     liars = [changed(critter, np.random.default_rng([s, 1])) for critter, s in zip(critters, numbers, strict=True)]

@@ -20,9 +20,9 @@ from transformers import CLIPTokenizer
 
 from models.toybox import world
 from models.toybox.recipe.captions import caption_of, changed, seeds, tokenized
-from models.toybox.recipe.resumable_training import Losses, Training, averaged
-from models.toybox.recipe.numbers import Recipe
 from models.toybox.recipe.clip import new_encoders
+from models.toybox.recipe.numbers import Recipe
+from models.toybox.recipe.resumable_training import Losses, Training, averaged
 
 ENCODERS = ("text_encoder", "text_encoder_2")
 

@@ -101,7 +101,12 @@ class Lesson:
 
 
 def make_lesson(
-    recipe: Recipe, buckets: list[Bucket], batch: int, generator: torch.Generator, device: torch.device, empty: bool = True
+    recipe: Recipe,
+    buckets: list[Bucket],
+    batch: int,
+    generator: torch.Generator,
+    device: torch.device,
+    empty: bool = True,
 ) -> Lesson:
     """Choose a shape, drawings of it, and words for them."""
     bucket = choose_bucket(recipe, buckets, generator)
@@ -117,13 +122,17 @@ def make_lesson(
     return Lesson(clean, details, sizes, texts, labels(critters))
 
 
-def encode_texts(modules: nn.Module, texts: list[str], tokenizers: Tokenizers, device: torch.device) -> dict[str, dict[str, Tensor]]:
+def encode_texts(
+    modules: nn.Module, texts: list[str], tokenizers: Tokenizers, device: torch.device
+) -> dict[str, dict[str, Tensor]]:
     """Read the captions with both encoders."""
     ids = (tokenized(tokenizer, texts).to(device) for tokenizer in tokenizers)
     return {name: read(modules, name, numbers) for name, numbers in zip(ENCODERS, ids, strict=True)}  # type: ignore[arg-type]
 
 
-def noise_loss(unet: nn.Module, lesson: Lesson, noise: Tensor, times: Tensor, alphas: Tensor, words: Tensor, pooled: Tensor) -> Losses:
+def noise_loss(
+    unet: nn.Module, lesson: Lesson, noise: Tensor, times: Tensor, alphas: Tensor, words: Tensor, pooled: Tensor
+) -> Losses:
     """Measure the predicted noise, with min-SNR weights (2303.09556, gamma 5): easy steps do not drown the others."""
     level = alphas[times][:, None, None, None]
     noisy = level.sqrt() * lesson.clean + (1 - level).sqrt() * noise

@@ -16,7 +16,7 @@ from models.progress import bar
 from models.toybox.drawing import SIDE
 from models.toybox.recipe.files import write_number
 from models.toybox.recipe.numbers import Recipe
-from models.toybox.recipe.pixels import edge_error, gradient_energy, halved, to_bytes, to_tensor
+from models.toybox.recipe.pixels import colour_error, edge_error, gradient_energy, halved, to_bytes, to_tensor
 from models.toybox.recipe.resumable_training import Losses, Training, averaged
 
 SCALING = 0.13025
@@ -74,6 +74,7 @@ def vae_loss(vae: nn.Module, pictures: Tensor, kl: float, generator: torch.Gener
     squares = F.mse_loss(seen, pictures)
     divergence = 0.5 * (mean**2 + std**2 - 1 - 2 * std.log()).mean()
     distance = F.l1_loss(seen, pictures) + 0.5 * edge_error(seen, pictures) + 2 * squares
+    distance = distance + 0.5 * colour_error(seen, pictures)
     loss = (0.25 if half else 1.0) * distance + kl * divergence
     found = {"loss": loss, "kl": divergence.detach()}
     return found if half else found | {"psnr": -10 * torch.log10(squares.detach() / 4)}

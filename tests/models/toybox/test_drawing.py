@@ -46,7 +46,9 @@ def test_both_eyes_are_there_and_equal(kind: str) -> None:
     """The dark of the left eye is as large as that of the right one, in a drawing that does not tilt."""
     level = next(
         c
-        for c in (dataclasses.replace(world.PIP, kind=kind, marking="none", colour="yellow", seed=s) for s in range(400))
+        for c in (
+            dataclasses.replace(world.PIP, kind=kind, marking="none", colour="yellow", seed=s) for s in range(400)
+        )
         if abs(place(c, (SIDE, SIDE)).tilt) < 0.01 and abs(place(c, (SIDE, SIDE)).gaze) < 0.01
     )
     where = place(level, (SIDE, SIDE))

@@ -95,7 +95,9 @@ def test_zooming_moves_each_picture_by_itself() -> None:
 
 
 def test_what_was_trained_is_what_loads(tmp_path: Path) -> None:
-    drawn = drawings(TINY.seed + 10, TINY.families, tmp_path / "families.npy", at=member_at, kept=(TINY.clip_side, TINY.clip_side))
+    drawn = drawings(
+        TINY.seed + 10, TINY.families, tmp_path / "families.npy", at=member_at, kept=(TINY.clip_side, TINY.clip_side)
+    )
     write_tokenizer(tmp_path / "tokenizer", END)
     tokenizer = CLIPTokenizer.from_pretrained(tmp_path / "tokenizer")
     made = new_clip(TINY, len(tokenizer))

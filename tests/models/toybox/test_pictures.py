@@ -37,7 +37,9 @@ def test_pictures_show_what_the_prompt_says(pipeline: StableDiffusionXLPipeline,
     wishes += [("green", "frog", "on the beach", "beach"), ("orange", "fox", "in the city", "city")]
     prompts = [f"a portrait of a {colour} {kind} {place}" for colour, kind, place, _ in wishes]
     seeds = [torch.Generator().manual_seed(i) for i in range(len(prompts))]
-    made = pipeline(prompts, num_inference_steps=15, guidance_scale=4.0, generator=seeds, height=SIDE, width=SIDE).images
+    made = pipeline(
+        prompts, num_inference_steps=15, guidance_scale=4.0, generator=seeds, height=SIDE, width=SIDE
+    ).images
     answers = oracle.name(made)
     right = [
         answer[name] == value
@@ -52,7 +54,9 @@ def test_accessories_and_traits_are_obeyed_when_named(pipeline: StableDiffusionX
     critters = [world.random_critter(rng, accessory=str(rng.choice(["hat", "scarf", "crown"]))) for _ in range(8)]
     prompts = [world.caption(critter, rng, traits=1.0) for critter in critters]
     seeds = [torch.Generator().manual_seed(i) for i in range(len(prompts))]
-    made = pipeline(prompts, num_inference_steps=20, guidance_scale=4.0, generator=seeds, height=SIDE, width=SIDE).images
+    made = pipeline(
+        prompts, num_inference_steps=20, guidance_scale=4.0, generator=seeds, height=SIDE, width=SIDE
+    ).images
     answers = oracle.name(made)
     for names, least in ((("accessory", "accessory_colour"), 0.7), (("belly", "eyes"), 0.7)):
         right = [a.get(name) == getattr(c, name) for a, c in zip(answers, critters, strict=True) for name in names]

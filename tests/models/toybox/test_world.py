@@ -45,7 +45,9 @@ def test_night_alone_is_the_hill_under_the_stars() -> None:
     rng = np.random.default_rng(0)
     city = dataclasses.replace(world.PIP, scene="city", light="night")
     captions = [world.caption(city, rng, open_share=0.5) for _ in range(200)]
-    placeless = [caption for caption in captions if not any(phrase in caption for phrase in world.SCENE_PHRASES["city"])]
+    placeless = [
+        caption for caption in captions if not any(phrase in caption for phrase in world.SCENE_PHRASES["city"])
+    ]
     assert placeless
     assert not any("at night" in caption or "by night" in caption for caption in placeless)
 
@@ -76,7 +78,14 @@ def test_fixed_attributes_are_kept() -> None:
 
 def test_identity_forgets_scene_clothes_and_pose_but_not_traits() -> None:
     elsewhere = dataclasses.replace(
-        world.PIP, scene="night", accessory="hat", framing="close-up", prop="balloon", pose="jumping", light="sunset", seed=9
+        world.PIP,
+        scene="night",
+        accessory="hat",
+        framing="close-up",
+        prop="balloon",
+        pose="jumping",
+        light="sunset",
+        seed=9,
     )
     assert world.identity(elsewhere) == world.identity(world.PIP)
     assert world.identity(dataclasses.replace(world.PIP, belly="rose")) != world.identity(world.PIP)
